@@ -1,0 +1,36 @@
+# make demo    train, test and show FastSegFormer on synthetic oranges
+# make test    the tests
+# make lint    ruff and codespell
+# make clean   build output, caches, environments
+#
+# STACK=openmmlab does the same on the upstream stack. Both targets set up what
+# they need: a virtual environment pinned by constraints/$(STACK).txt.
+
+STACK ?= onedl
+PYTHON ?= python3
+PYTEST_ARGS ?=
+
+VENV := $(if $(filter openmmlab,$(STACK)),.venv-openmmlab,.venv)
+BIN := $(CURDIR)/$(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: demo test lint install clean
+
+demo: $(READY)
+	$(BIN)/python tools/demo/run_demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+
+install: $(READY)
+
+$(READY): constraints/$(STACK).txt constraints/install.sh setup.py
+	PYTHON="$(PYTHON)" constraints/install.sh "$(STACK)" "$(VENV)"
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .venv .venv-openmmlab
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

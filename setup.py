@@ -1,0 +1,106 @@
+"""Packaging of fastsegformer_mm.
+
+No stack is forced on a user who has one: ``torch``, ``mmengine``, ``mmcv``,
+``mmsegmentation`` and ``mmpretrain`` come with the extras ``onedl`` or
+``openmmlab``, and ``import fastsegformer_mm`` says what is missing.
+"""
+
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+# `mim train fastsegformer_mm CONFIG` looks for these below PACKAGE/.mim, the
+# convention of all OpenMMLab packages.
+MIM_PARTS = ('configs', 'tools', 'model-index.yml')
+
+NAME = 'fastsegformer_mm'
+
+
+class BuildWithMim(build_py):
+    """Copies configs, tools and the model index into the built package."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            # An editable install is used from the checkout itself, where MIM
+            # finds configs/ and tools/ beside the package.
+            return
+        target = Path(self.build_lib) / NAME / '.mim'
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for part in MIM_PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(
+                    source,
+                    target / part,
+                    ignore=shutil.ignore_patterns('__pycache__', '*.pyc'),
+                )
+            else:
+                shutil.copy2(source, target / part)
+
+
+def version() -> str:
+    scope = {}
+    exec((ROOT / NAME / 'version.py').read_text(), scope)
+    return scope['__version__']
+
+
+TEST = ['pytest>=8']
+
+EXTRAS = {
+    # the maintained forks: same import names, no compiler needed
+    'onedl': [
+        'torch>=2.0',
+        'torchvision',
+        'onedl-mmengine>=0.10.12,<0.11',
+        'onedl-mmcv>=2.3.6,<2.4',
+        'onedl-mmsegmentation>=1.4.2,<1.5',
+        'onedl-mmpretrain>=1.3.6,<1.4',
+        'onedl-mim>=0.5.1',
+    ],
+    # upstream; mmcv is built from source where OpenMMLab has no wheel for the
+    # torch installed. MMSegmentation 1.2.2 needs ftfy and regex, undeclared.
+    'openmmlab': [
+        'torch>=2.0',
+        'torchvision',
+        'mmengine>=0.10.7,<0.11',
+        'mmcv>=2.1.0,<2.2',
+        'mmsegmentation>=1.2.2,<1.3',
+        'mmpretrain>=1.2.0,<1.3',
+        'openmim>=0.3.9',
+        'ftfy',
+        'regex',
+    ],
+    # MMRazor needs joblib, undeclared
+    'razor': ['mmrazor==1.0.0', 'joblib'],
+    'test': TEST,
+    'dev': [*TEST, 'ruff', 'codespell'],
+}
+
+setup(
+    name='fastsegformer-mm',
+    version=version(),
+    description=(
+        'FastSegFormer for MMSegmentation: real-time segmentation of surface '
+        'defects, distilled from a big teacher into a small student'
+    ),
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='MIT',
+    python_requires='>=3.10',
+    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    install_requires=['numpy', 'packaging'],
+    extras_require=EXTRAS,
+    cmdclass={'build_py': BuildWithMim},
+    classifiers=[
+        'License :: OSI Approved :: MIT License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+    zip_safe=False,
+)
