@@ -1,0 +1,38 @@
+# FastSegFormer-E: EfficientFormerV2-S0, MSP, image reconstruction branch.
+norm_cfg = dict(type='BN', requires_grad=True)
+# RGB in [0, 1], as all networks of the paper are trained
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[0, 0, 0],
+    std=[255, 255, 255],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255)
+# the decoder uses the maps of stages 2 and 4 alone: the output norms of stages 1
+# and 3 get no gradient, which several GPUs have to be told
+find_unused_parameters = True
+model = dict(
+    type='EncoderDecoderWithImage',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        type='EfficientFormerV2', arch='s0', out_indices=(0, 2, 4, 6)),
+    decode_head=dict(
+        type='FastSegFormerHead',
+        # four stages, and the image for the reconstruction branch
+        in_channels=[32, 48, 96, 176, 3],
+        channels=320,
+        stem_channels=128,
+        bottleneck_channels=[128, 160],
+        expand_ratio=3,
+        num_blocks=[3, 3],
+        pyramid='msp',
+        branch_channels=32,
+        dropout_ratio=0.1,
+        num_classes=4,
+        norm_cfg=norm_cfg,
+        align_corners=True,
+        loss_decode=dict(
+            type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+    # model training and testing settings
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

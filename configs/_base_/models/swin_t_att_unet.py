@@ -1,0 +1,31 @@
+# Swin-T-Att-UNet, the teacher: Swin-T, U-Net decoder with attention gates.
+norm_cfg = dict(type='BN', requires_grad=True)
+# RGB in [0, 1], as all networks of the paper are trained
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[0, 0, 0],
+    std=[255, 255, 255],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255)
+model = dict(
+    type='EncoderDecoderWithImage',
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        # only the last stage's output is normalised
+        type='SwinLastNorm',
+        embed_dims=96,
+        depths=[2, 2, 6, 2],
+        num_heads=[3, 6, 12, 24],
+        window_size=7),
+    decode_head=dict(
+        type='AttUNetHead',
+        # four stages, and the image for the shallowest skip
+        in_channels=[96, 192, 384, 768, 3],
+        num_classes=4,
+        norm_cfg=norm_cfg,
+        loss_decode=dict(
+            type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
+    # model training and testing settings
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,0 +1,2 @@
+_base_ = './fastsegformer-e_efficientformerv2-s0_1xb32-100e_neu-seg-224x224.py'
+model = dict(decode_head=dict(pyramid='ppm'))

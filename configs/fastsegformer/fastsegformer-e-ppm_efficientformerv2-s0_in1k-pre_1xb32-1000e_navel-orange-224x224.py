@@ -1,0 +1,4 @@
+_base_ = (
+    './fastsegformer-e_efficientformerv2-s0_in1k-pre_'
+    '1xb32-1000e_navel-orange-224x224.py')
+model = dict(decode_head=dict(pyramid='ppm'))

@@ -1,0 +1,6 @@
+_base_ = './fastsegformer-p_poolformer-s12_1xb32-1000e_navel-orange-224x224.py'
+model = dict(
+    type='EncoderDecoder',
+    decode_head=dict(
+        in_channels=[64, 128, 320, 512],
+        branch_channels=None))

@@ -1,0 +1,2 @@
+_base_ = './fastsegformer-p_poolformer-s12_1xb32-1000e_navel-orange-224x224.py'
+model = dict(decode_head=dict(pyramid='ppm'))

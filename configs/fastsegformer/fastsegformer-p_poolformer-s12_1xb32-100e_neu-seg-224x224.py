@@ -1,0 +1,5 @@
+_base_ = [
+    '../_base_/models/fastsegformer-p.py',
+    '../_base_/datasets/neu_seg_224x224.py',
+    '../_base_/schedules/adam_100e.py', '../_base_/default_runtime.py'
+]

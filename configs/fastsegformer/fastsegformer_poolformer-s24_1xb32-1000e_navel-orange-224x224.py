@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/models/fastsegformer-p.py',
+    '../_base_/datasets/navel_orange_224x224.py',
+    '../_base_/schedules/adam_1000e.py', '../_base_/default_runtime.py'
+]
+model = dict(
+    backbone=dict(arch='s24'),
+    decode_head=dict(
+        bottleneck_channels=[256, 320],
+        num_blocks=[3, 3],
+        branch_channels=256,
+        branch_separable=False,
+        branch_refine_channels=128))

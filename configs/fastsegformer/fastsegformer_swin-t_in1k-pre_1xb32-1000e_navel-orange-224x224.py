@@ -1,0 +1,8 @@
+_base_ = './fastsegformer_swin-t_1xb32-1000e_navel-orange-224x224.py'
+# the official weights
+checkpoint = (
+    'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
+    'swin_tiny_patch4_window7_224.pth')
+model = dict(
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint)))
+custom_hooks = [dict(type='FreezeUnfreezeHook', unfreeze_epoch=50)]
