@@ -308,7 +308,8 @@ def main(argv=None) -> None:
                         'in 8-bit RGB (default: 0, exact)')
     parser.add_argument('--alpha', choices=('background', 'ignore'),
                         default='background', help='what transparent pixels are')
-    parser.add_argument('--trust', choices=('check', 'indices', 'colors'), default='check',
+    parser.add_argument('--trust', choices=('check', 'indices', 'colors'),
+                        default='check',
                         help='what counts in a palette or grey mask')
     parser.add_argument('--force', action='store_true', help='overwrite masks in DST')
     args = parser.parse_args(argv)
