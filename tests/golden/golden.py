@@ -1,4 +1,5 @@
 """Reads the small golden copy in this folder; see README.md."""
+
 import json
 import runpy
 from pathlib import Path
@@ -27,7 +28,7 @@ def official_state_dict(name):
     for key, shape, kind in content['keys']:
         if kind == 'stored':
             start = content['stored'][key]
-            stored[key] = pool[start:start + np.prod(shape)].reshape(shape)
+            stored[key] = pool[start : start + np.prod(shape)].reshape(shape)
     return {
         key: torch.from_numpy(value.copy())
         for key, value in recipe['state_dict'](content, stored).items()
@@ -58,11 +59,13 @@ def compare(name, outputs):
     content = manifest(name)
     stored = np.load(HERE / f'{name}.npz')
     assert len(outputs) == len(content['outputs']), (
-        f"{name}: {len(outputs)} outputs, expected {len(content['outputs'])}")
+        f'{name}: {len(outputs)} outputs, expected {len(content["outputs"])}'
+    )
     rows = []
     for i, (ours, info) in enumerate(zip(outputs, content['outputs'])):
         assert list(ours.shape) == info['shape'], (
-            f"{name}, output {i}: {tuple(ours.shape)}, expected {info['shape']}")
+            f'{name}, output {i}: {tuple(ours.shape)}, expected {info["shape"]}'
+        )
         ours = ours.double().numpy()
         step, channel_step = info['stored_rows_step'], info['stored_channel_step']
         thinned = ours[:, ::channel_step, ::step, ::step]
@@ -71,5 +74,7 @@ def compare(name, outputs):
             dict(
                 error=difference / info['absmax'],
                 mean=abs(ours.mean() - info['mean']) / info['absmax'],
-                std=abs(ours.std() - info['std']) / info['absmax']))
+                std=abs(ours.std() - info['std']) / info['absmax'],
+            )
+        )
     return rows

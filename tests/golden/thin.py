@@ -10,15 +10,23 @@ the networks below from SRC (full golden files, see README.md) and writes to DST
 * ``statistics.npz``: one float32 vector of all the networks' distinct stored
   statistics. Networks that share a backbone share these.
 """
+
 import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 
-NETWORKS = ('fastsegformer_e', 'fastsegformer_e_ppm_noirb', 'fastsegformer_p',
-            'fastsegformer_p_msp_noirb', 'fastsegformer_p_ppm_noirb',
-            'fastsegformer_s24', 'fastsegformer_swin_t', 'swin_t_att_unet')
+NETWORKS = (
+    'fastsegformer_e',
+    'fastsegformer_e_ppm_noirb',
+    'fastsegformer_p',
+    'fastsegformer_p_msp_noirb',
+    'fastsegformer_p_ppm_noirb',
+    'fastsegformer_s24',
+    'fastsegformer_swin_t',
+    'swin_t_att_unet',
+)
 
 
 def thin_steps(shape, rows, channels):
@@ -72,13 +80,14 @@ def thin(src, dst, rows, channels, networks=NETWORKS):
 
 def main():
     parser = argparse.ArgumentParser(
-        description='Make a small copy of a folder of golden tensors.')
+        description='Make a small copy of a folder of golden tensors.'
+    )
     parser.add_argument('src', help='folder of the full golden files')
     parser.add_argument('dst', help='folder of the small copy')
     parser.add_argument(
-        '--rows', type=int, default=19, help='most rows and columns to keep')
-    parser.add_argument(
-        '--channels', type=int, default=8, help='most channels to keep')
+        '--rows', type=int, default=19, help='most rows and columns to keep'
+    )
+    parser.add_argument('--channels', type=int, default=8, help='most channels to keep')
     args = parser.parse_args()
     thin(args.src, args.dst, args.rows, args.channels)
 

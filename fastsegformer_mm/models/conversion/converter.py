@@ -1,0 +1,240 @@
+"""Conversion of official checkpoints."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fastsegformer_mm.version import __version__
+
+from ..backbones.official_checkpoint import read_weights
+from ..backbones.swin_last_norm import SwinLastNorm, convert_official_swin
+from .recognition import PREFIX, Network, recognise
+
+# Constants of the official attentions. Our constructors make their own.
+CONSTANT = re.compile(r'\.(attention_bias_idxs|relative_position_index|attn_mask)$')
+# Swin's last norm belongs to its last stage; the others' norm the output that
+# only the classifier sees.
+CLASSIFIER = re.compile(r'^(norm|head|dist_head)\.')
+SWIN_CLASSIFIER = re.compile(r'^head\.')
+# Norms of the maps that a decoder reads: an ImageNet file has none.
+OUTPUT_NORM = re.compile(r'^norm\d\.')
+
+
+@dataclass
+class Conversion:
+    """A converted checkpoint.
+
+    Args:
+        network (Network): What was recognised.
+        state_dict (dict[str, Tensor]): The weights under this package's names:
+            those of a segmentor (``backbone.*``, ``decode_head.*``), or of a
+            backbone alone, bare.
+        dropped (list[str]): Official keys of an ImageNet classifier, left out.
+        absent (list[str]): Keys of our backbone that an ImageNet file has none
+            for: its output norms, which start untrained.
+    """
+
+    network: Network
+    state_dict: dict
+    dropped: list
+    absent: list
+
+    @property
+    def num_parameters(self):
+        """int: Parameters, without running statistics and constants."""
+        return sum(
+            self.state_dict[prefix + name].numel()
+            for prefix, module in self.network.modules.items()
+            for name, _ in module.named_parameters()
+            if prefix + name in self.state_dict
+        )
+
+
+def read_official(path):
+    """Official weights, out of whatever they are wrapped in.
+
+    Args:
+        path (str | Path): A file that holds a dict of tensors, bare, under
+            ``'state_dict'`` or under ``'model'``; its keys may have the prefix
+            ``module.`` that DataParallel gives.
+
+    Returns:
+        dict[str, Tensor]: The weights, without that prefix.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a file of tensors alone (``weights_only=True``), or
+            not a dict of tensors.
+
+    Example:
+        >>> weights = {'model': {'module.head.bias': torch.ones(2)}}
+        >>> torch.save(weights, '/tmp/official.pth')
+        >>> read_official('/tmp/official.pth')
+        {'head.bias': tensor([1., 1.])}
+    """
+    weights = read_weights(path)
+    for wrapping in ('state_dict', 'model'):
+        if isinstance(weights, dict) and isinstance(weights.get(wrapping), dict):
+            weights = weights[wrapping]
+            break
+    if (
+        not isinstance(weights, dict)
+        or not weights
+        or not all(isinstance(v, torch.Tensor) for v in weights.values())
+    ):
+        raise ValueError(
+            f'checkpoint {str(path)!r} does not hold a dict of tensors, bare or under '
+            "'state_dict' or 'model'; give a file of weights"
+        )
+    return {key.removeprefix('module.'): value for key, value in weights.items()}
+
+
+def convert_state_dict(weights):
+    """Rename official weights to this package's names.
+
+    Every key has to find its place, and every parameter of the recognised network
+    its key: nothing is left out but an ImageNet file's classifier, and nothing is
+    filled in but integer buffers, which the constructors make.
+
+    Args:
+        weights (dict[str, Tensor]): Official weights, see :func:`read_official`.
+
+    Returns:
+        Conversion: The weights, and what they are of.
+
+    Raises:
+        ValueError: The network is unknown, or keys are left over, missing or of
+            another shape; the message lists them all, by their official names
+            where they have one.
+
+    Example:
+        >>> from fastsegformer_mm.models.backbones import EfficientFormerV2
+        >>> official = EfficientFormerV2('s0').state_dict()
+        >>> official['head.bias'] = torch.zeros(1000)
+        >>> conversion = convert_state_dict(official)
+        >>> conversion.network.name, conversion.dropped
+        ('EfficientFormerV2-S0', ['head.bias'])
+    """
+    network = recognise(weights)
+    whole = network.head is not None
+    expected = {}
+    for prefix, module in network.modules.items():
+        expected.update(module.state_dict(prefix=prefix))
+    is_swin = isinstance(network.backbone, SwinLastNorm)
+    classifier = SWIN_CLASSIFIER if is_swin else CLASSIFIER
+
+    converted, official, dropped, left_over, misshapen = {}, {}, [], [], []
+    for key, value in weights.items():
+        if CONSTANT.search(key):
+            continue
+        if not whole and classifier.search(key):
+            dropped.append(key)
+            continue
+        ours, value = _rename(key, value, network, is_swin)
+        if ours not in expected or ours in converted:
+            left_over.append(key)
+        elif value.shape != expected[ours].shape:
+            misshapen.append(
+                f'{key}: {tuple(value.shape)}, expected {tuple(expected[ours].shape)}'
+            )
+            official[ours] = key
+        else:
+            converted[ours], official[ours] = value, key
+
+    missing, absent = [], []
+    for ours, value in expected.items():
+        if ours in official:
+            continue
+        if not value.is_floating_point():
+            converted[ours] = value
+        elif not whole and not is_swin and OUTPUT_NORM.search(ours):
+            absent.append(ours)
+        else:
+            missing.append(ours)
+    problems = [
+        f'{len(keys)} {what}:\n    ' + '\n    '.join(keys)
+        for what, keys in (
+            ('left over, without a place in the network', left_over),
+            ("missing, by this package's names", missing),
+            ('of another shape', misshapen),
+        )
+        if keys
+    ]
+    if problems:
+        raise ValueError(
+            f'it is recognised as {network.name}, but its keys do not all fit. Give '
+            'the whole, unchanged official file.\n  ' + '\n  '.join(problems)
+        )
+    # in the order of our modules, as a checkpoint that was trained here
+    converted = {key: converted[key] for key in expected if key in converted}
+    return Conversion(network, converted, dropped, absent)
+
+
+def convert_checkpoint(src, dst, force=False):
+    """Convert an official checkpoint file to one of MMEngine's layout.
+
+    A segmentor's file is what ``load_from`` and the test tools take. A backbone's
+    is what ``init_cfg=dict(type='Pretrained', checkpoint=DST)`` takes, in the
+    backbone's config: its keys are bare.
+
+    Args:
+        src (str | Path): The official file.
+        dst (str | Path): The file to write, ``{'state_dict': ..., 'meta': ...}``.
+            Its folder is made, and it appears complete or not at all.
+        force (bool): Write over an existing file. Defaults to False.
+
+    Returns:
+        Conversion: What was converted.
+
+    Raises:
+        FileExistsError: dst exists, and force is False.
+        FileNotFoundError: src does not exist.
+        ValueError: src holds no weights alone, no known network, or keys that do
+            not all fit; the message names the file.
+    """
+    dst = Path(dst)
+    if dst.exists() and not force:
+        raise FileExistsError(
+            f'{str(dst)!r} exists: give another name, or --force to write over it'
+        )
+    weights = read_official(src)
+    try:
+        conversion = convert_state_dict(weights)
+    except ValueError as error:
+        raise ValueError(f'checkpoint {str(src)!r}: {error}') from error
+    network = conversion.network
+    meta = dict(
+        network=network.name,
+        backbone=network.backbone_name,
+        num_classes=network.num_classes,
+        converted_from=Path(src).name,
+        fastsegformer_mm_version=__version__,
+    )
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    partial = dst.with_name(f'.{dst.name}.{os.getpid()}.partial')
+    try:
+        torch.save(dict(meta=meta, state_dict=conversion.state_dict), partial)
+        partial.replace(dst)
+    finally:
+        partial.unlink(missing_ok=True)
+    return conversion
+
+
+def _rename(key, value, network, is_swin):
+    """Our name of an official key, and its value in our order; None: no name."""
+    if network.head is not None and not key.startswith(PREFIX):
+        module, _, leaf = key.rpartition('.')
+        if module not in network.head_modules:
+            return None, value
+        return f'decode_head.{network.head_modules[module]}.{leaf}', value
+    ours = key.removeprefix(PREFIX)
+    if is_swin:
+        # nothing comes back for a classifier's key, which has no place here
+        renamed = convert_official_swin({ours: value}) or {None: value}
+        ours, value = next(iter(renamed.items()))
+    if network.head is not None and ours is not None:
+        ours = f'backbone.{ours}'
+    return ours, value
