@@ -72,18 +72,23 @@ def _draw_ulcer(rng, peel, x, y, radius, dry):
     where, dx, dy = peel.window(x, y, 2.6 * radius + 3)
     if dx.size == 0:
         return
-    value = _blob(rng, dx, dy, radius, rng.uniform(1.0, 1.5), (0.10, 0.05))
+    value = _blob(rng, dx, dy, radius, rng.uniform(1.0, 1.5), (0.11, 0.05),
+                  (1.6, 0.5))
     _halo(rng, peel, where, value, rng.uniform(0.25, 0.6), rng.uniform(0.25, 0.65))
     grain = smooth_noise(rng, dx.shape, max(0.28 * radius, 1.6), 2)
     cracks = smooth_noise(rng, dx.shape, max(0.5 * radius, 2.2), 2)
-    rim = _tone(rng, (0.24, 0.17, 0.12))
-    ring = _tone(rng, (0.50, 0.41, 0.33) if dry else (0.40, 0.29, 0.22))
-    heart = _tone(rng, (0.42, 0.34, 0.28) if dry else (0.22, 0.15, 0.12))
-    wobble = value + 0.12 * cracks
+    rim = _tone(rng, (0.22, 0.13, 0.09))
+    ring = _tone(rng, (0.50, 0.40, 0.31) if dry else (0.40, 0.27, 0.20))
+    heart = _tone(rng, (0.42, 0.33, 0.26) if dry else (0.22, 0.13, 0.10))
+    wobble = value + 0.08 * cracks
     colour = rim + (ring - rim) * smoothstep(0.10, 0.32, wobble)[..., None]
     split = rng.uniform(0.45, 0.75)
     colour += (heart - colour) * smoothstep(split, split + 0.2, wobble)[..., None]
-    colour = colour * (1.0 + 0.18 * grain)[..., None]
+    # the cork grows in rings
+    fine = smooth_noise(rng, dx.shape, 2.2)
+    rings = np.cos(2 * math.pi * rng.uniform(2.0, 3.2) * wobble)
+    colour = colour * (
+        1.0 + 0.14 * grain + 0.13 * fine + 0.12 * rings)[..., None]
     dark = smoothstep(0.9, 1.5, np.abs(cracks)) * smoothstep(0.1, 0.3, value)
     colour = colour * (1.0 - 0.35 * dark)[..., None]
     if rng.random() < 0.4:  # torn tissue shows pale in the crater
@@ -165,13 +170,13 @@ def _scorched(rng, peel, where, dx, dy, radius):
     reach = value + 0.07 * mottle
     brown = _tone(rng, (0.47, 0.25, 0.10))
     rust = np.exp(-np.clip(-value, 0, None) / 0.16) * (value > -0.9)
-    peel.paint(where, 0.45 * rust * smoothstep(-0.3, 1.0, mottle), brown)
-    alpha = _cover(reach, radius, 2.5)
+    peel.paint(where, 0.55 * rust * smoothstep(-0.6, 1.0, mottle), brown)
+    alpha = _cover(reach, radius, 4.0)
     colour = brown * (1.0 + 0.14 * mottle)[..., None]
-    granules = smooth_noise(rng, dx.shape, 6 * scale, 2)
+    granules = smooth_noise(rng, dx.shape, 4.5 * scale, 2)
     core = smoothstep(0.12, 0.5, value + 0.12 * smooth_noise(
         rng, dx.shape, 0.4 * radius))
-    pale = core * smoothstep(-0.9, 0.5, granules)
+    pale = core * smoothstep(-1.1, 0.9, granules)
     cream = _tone(rng, (0.80, 0.68, 0.45), 0.08)
     colour += 0.88 * (cream - colour) * pale[..., None]
     dots = _gland_dots(rng, peel, dx.shape, 8 * scale, 1.1 * scale, 0.6)
@@ -265,7 +270,7 @@ def _draw_scar(rng, peel, where, value, radius):
     scale = peel.radius / 230.0
     inside = (value > 0).astype(np.uint8)
     # crumbs of a few pixels would be dust in the label
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(inside)
+    _count, parts, stats, _ = cv2.connectedComponentsWithStats(inside)
     small = stats[:, cv2.CC_STAT_AREA] < 14 * scale**2
     small[0] = False
     inside[small[parts]] = 0

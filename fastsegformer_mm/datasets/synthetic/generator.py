@@ -211,20 +211,23 @@ def write_set(dst,
         for split, members in lists.items():
             path = partial / 'ImageSets/Segmentation' / f'{split}.txt'
             path.write_text(''.join(f'{name}\n' for name in members))
-        record = dict(
-            made_by='tools/dataset_converters/make_synthetic_oranges.py',
-            fastsegformer_mm=__version__,
-            arguments=dict(
-                num=num, size=size, seed=seed, ratios=[float(r) for r in ratios]),
-            images={s: len(members) for s, members in lists.items()},
-            classes=list(CLASSES),
-            images_with_class={
+        record = {
+            'made_by': 'tools/dataset_converters/make_synthetic_oranges.py',
+            'fastsegformer_mm': __version__,
+            'arguments': {
+                'num': num,
+                'size': size,
+                'seed': seed,
+                'ratios': [float(r) for r in ratios]},
+            'images': {s: len(members) for s, members in lists.items()},
+            'classes': list(CLASSES),
+            'images_with_class': {
                 CLASSES[c]: int(sum(p[c] > 0 for p in pixels))
                 for c in range(len(CLASSES))},
-            percent_of_pixels={
+            'percent_of_pixels': {
                 CLASSES[c]: round(100 * sum(int(p[c]) for p in pixels)
                                   / (num * size * size), 3)
-                for c in range(len(CLASSES))})
+                for c in range(len(CLASSES))}}
         (partial / RECORD).write_text(json.dumps(record, indent=2) + '\n')
         _swap_in(partial, dst)
     finally:

@@ -121,12 +121,12 @@ def make_peel(rng, radius):
     stage = stage + rng.uniform(-0.25, 0.25)
     ripeness = stage + rng.uniform(0.2, 0.9) * (
         xs * math.cos(turn) + ys * math.sin(turn))
-    ripeness += 0.16 * smooth_noise(rng, shape, 0.9 * radius, 3)
+    ripeness += 0.14 * smooth_noise(rng, shape, 0.9 * radius, 2)
     if rng.random() < 0.6:  # parts that stayed green, in the shade of a leaf
-        green = smooth_noise(rng, shape, 0.8 * radius, 2)
-        ripeness -= rng.uniform(0.5, 1.5) * smoothstep(1.0, 2.4, green)
+        green = smooth_noise(rng, shape, 0.9 * radius, 3)
+        ripeness -= rng.uniform(0.5, 1.7) * smoothstep(0.4, 2.6, green)
     albedo = ripe_colour(ripeness)
-    albedo *= (1.0 + 0.025 * smooth_noise(rng, shape, 0.12 * radius, 2))[..., None]
+    albedo *= (1.0 + 0.012 * smooth_noise(rng, shape, 0.12 * radius, 3))[..., None]
 
     spacing = radius * rng.uniform(0.027, 0.036)
     points = jittered_points(rng, shape, spacing)
@@ -140,7 +140,7 @@ def make_peel(rng, radius):
     relief = rng.uniform(0.5, 1.0)
     height = -0.13 * relief * spacing * np.clip(pores, 0.0, 1.3)
     height += 0.06 * relief * spacing * smooth_noise(rng, shape, 1.8 * spacing)
-    height += 0.06 * spacing * rng.uniform(0.2, 1.6) * smooth_noise(
+    height += 0.05 * spacing * rng.uniform(0.1, 1.6) * smooth_noise(
         rng, shape, 4.5 * spacing)
     height += 0.006 * radius * smooth_noise(rng, shape, 0.6 * radius)
     gloss = np.clip(
@@ -187,19 +187,19 @@ def _dent(rng, peel, x, y, radius, depth, creases):
 
 def add_stem(rng, peel):
     """The stem end: a green calyx with four to six lobes around a pale scar."""
-    radius = peel.radius * rng.uniform(0.05, 0.085)
+    radius = peel.radius * rng.uniform(0.08, 0.13)
     x, y = _end_position(rng, peel, radius)
     where, distance, angle = _dent(
         rng, peel, x, y, radius, rng.uniform(0.2, 0.6), int(rng.integers(6, 11)))
-    lobes = int(rng.integers(4, 7))
-    outline = 1.0 + 0.28 * np.cos(lobes * angle + rng.uniform(0, 6.3))
+    lobes = int(rng.integers(4, 6))
+    outline = 1.0 + 0.2 * np.cos(lobes * angle + rng.uniform(0, 6.3))
     outline += 0.1 * smooth_noise(rng, distance.shape, 0.6 * radius)
     soft = 1.2 / radius
     calyx = smoothstep(-soft, soft, outline - distance)
     rough = smooth_noise(rng, distance.shape, 0.35 * radius, 3)
-    green = np.array([0.22, 0.40, 0.12]) * rng.uniform(0.75, 1.15)
-    colour = green * (1.0 + 0.22 * rough)[..., None]
-    shadow = 0.5 * smoothstep(-0.35, 0.05, outline - distance)
+    green = np.array([0.29, 0.39, 0.17]) * rng.uniform(0.8, 1.1)
+    colour = green * (1.0 + 0.14 * rough)[..., None]
+    shadow = 0.35 * smoothstep(-0.35, 0.05, outline - distance)
     peel.paint(where, shadow, (0.20, 0.17, 0.05))
     peel.paint(where, calyx, colour)
     scar = smoothstep(-soft, soft, rng.uniform(0.32, 0.45) - distance)
@@ -207,13 +207,13 @@ def add_stem(rng, peel):
                * (1.0 + 0.12 * rough)[..., None])
     ring = np.exp(-0.5 * ((distance - 0.45) / 0.09)**2)
     peel.paint(where, 0.6 * ring, (0.16, 0.22, 0.07))
-    peel.height[where] += 0.18 * radius * calyx + 0.05 * radius * rough * calyx
+    peel.height[where] += 0.18 * radius * calyx + 0.03 * radius * rough * calyx
     peel.gloss[where] *= 1.0 - 0.6 * calyx
 
 
 def add_navel(rng, peel):
     """The navel end: a ring of folded peel around a small dark opening."""
-    radius = peel.radius * rng.uniform(0.05, 0.1)
+    radius = peel.radius * rng.uniform(0.07, 0.13)
     x, y = _end_position(rng, peel, radius)
     where, distance, angle = _dent(
         rng, peel, x, y, radius, rng.uniform(-0.3, 0.3), int(rng.integers(4, 8)))

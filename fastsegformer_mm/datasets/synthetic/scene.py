@@ -145,8 +145,8 @@ def fruit_outline(rng, size):
         reach = reach * (1.0 + rng.uniform(0.01, 0.03) * np.exp(
             -0.5 * (lobe / 0.12)**2))
     rho = np.hypot(dx, dy) / (radius * reach)
-    return dict(radius=radius, theta=theta.astype(np.float32),
-                rho=rho.astype(np.float32))
+    return {'radius': radius, 'theta': theta.astype(np.float32),
+                'rho': rho.astype(np.float32)}
 
 
 def cast_shadow(rng, background, outline):
@@ -158,8 +158,8 @@ def cast_shadow(rng, background, outline):
     lean = rng.uniform(-0.2, 0.2)
     shade = np.zeros((size, size), np.float32)
     for shift, down, blur, depth in (
-            (0.3 * lean, 0.035, 0.02, 0.3), (lean, 0.06, 0.09, 0.28),
-            (2 * lean, 0.08, 0.25, 0.16)):
+            (0.3 * lean, 0.03, 0.03, 0.26), (lean, 0.06, 0.1, 0.2),
+            (2 * lean, 0.08, 0.25, 0.14)):
         move = np.float32([[1, 0, shift * radius], [0, 1, down * radius]])
         moved = cv2.warpAffine(mask, move, (size, size))
         # half the size is enough for what is blurred this far
@@ -167,7 +167,7 @@ def cast_shadow(rng, background, outline):
         half = cv2.GaussianBlur(half, (0, 0), max(blur * radius / 2, 0.5))
         shade += depth * cv2.resize(half, (size, size))
     ys = np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    shade *= 0.45 + 0.55 * smoothstep(0.35, 0.95, ys)
+    shade *= 0.25 + 0.75 * smoothstep(0.4, 0.95, ys)
     return background * (1.0 - np.clip(soft * shade, 0, 0.85))[..., None]
 
 
@@ -186,7 +186,7 @@ def render(rng, peel, outline, background):
     map_y = half + np.float32(peel.radius) * tilt * sin_t
     slope_x = cv2.Sobel(peel.height, cv2.CV_32F, 1, 0, scale=0.125)
     slope_y = cv2.Sobel(peel.height, cv2.CV_32F, 0, 1, scale=0.125)
-    wrap = dict(interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    wrap = {'interpolation': cv2.INTER_LINEAR, 'borderMode': cv2.BORDER_REPLICATE}
     albedo = cv2.remap(peel.albedo, map_x, map_y, **wrap)
     relief = cv2.remap(
         cv2.merge([slope_x, slope_y, peel.gloss]), map_x, map_y, **wrap)
@@ -197,20 +197,22 @@ def render(rng, peel, outline, background):
     facing = np.sqrt(1.0 - inside**2)
     outward = relief[..., 0] * cos_t + relief[..., 1] * sin_t
     around = relief[..., 1] * cos_t - relief[..., 0] * sin_t
-    normal = np.stack([
-        inside * cos_t - outward * facing * cos_t + around * sin_t,
-        inside * sin_t - outward * facing * sin_t - around * cos_t,
-        facing + outward * inside], axis=-1)
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    def bend(amount):
+        tilted = np.stack([
+            inside * cos_t - amount * (outward * facing * cos_t - around * sin_t),
+            inside * sin_t - amount * (outward * facing * sin_t + around * cos_t),
+            facing + amount * outward * inside], axis=-1)
+        return tilted / np.linalg.norm(tilted, axis=-1, keepdims=True)
 
-    image = _light(rng, albedo, normal, facing, relief[..., 2])
-    edge = smoothstep(-1.0, 1.0, (1.0 - rho) * peel.radius)[..., None]
+    # light that enters the peel blurs the relief; what is reflected shows it
+    image = _light(rng, albedo, bend(0.8), bend(2.2), facing, relief[..., 2])
+    edge = smoothstep(-1.4, 1.4, (1.0 - rho) * peel.radius)[..., None]
     image = background + (image - background) * edge
     label[rho > 1.0] = 0
     return image.astype(np.float32), label
 
 
-def _light(rng, albedo, normal, facing, gloss):
+def _light(rng, albedo, normal, mirror, facing, gloss):
     """Soft key light from above, fill light, Fresnel haze, micro-highlights."""
     key = np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.8, -0.25), 0.75])
     key /= np.linalg.norm(key)
@@ -228,14 +230,14 @@ def _light(rng, albedo, normal, facing, gloss):
         lamp = key + np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 0.5), 0.0])
         lamps.append(lamp / np.linalg.norm(lamp))
     shine = np.zeros(facing.shape, np.float32)
-    power = rng.uniform(22, 60)
+    power = rng.uniform(18, 70)
     for lamp in lamps:
         middle = lamp + np.array([0.0, 0.0, 1.0])
         middle /= np.linalg.norm(middle)
-        spread = np.clip(normal @ middle, 0.0, 1.0)
-        shine += spread**power + 0.25 * spread**(power / 5)
-    amount = rng.uniform(0.06, 0.28)
-    haze = rng.uniform(0.05, 0.2) * (1.0 - facing)**3
+        spread = np.clip(mirror @ middle, 0.0, 1.0)
+        shine += spread**power + 0.15 * spread**(power / 5)
+    amount = rng.uniform(0.08, 0.38)
+    haze = rng.uniform(0.08, 0.3) * (1.0 - facing)**3
     light = np.clip(amount * shine * gloss, 0, 0.85) + haze
     return image + (1.0 - image) * light[..., None]
 
@@ -260,7 +262,7 @@ def photograph(rng, image):
     grey = image.mean(axis=-1, keepdims=True)
     image = grey + (image - grey) * rng.uniform(0.85, 1.05)
     image = image.astype(np.float32)
-    blur = rng.uniform(0.6, 1.0) if rng.random() < 0.85 else rng.uniform(1.0, 1.5)
+    blur = rng.uniform(0.5, 0.9) if rng.random() < 0.85 else rng.uniform(1.0, 1.5)
     image = cv2.GaussianBlur(image, (0, 0), max(blur * size / 512, 0.2))
     if rng.random() < 0.6:  # phones sharpen
         image += rng.uniform(0.1, 0.4) * (image - cv2.GaussianBlur(image, (0, 0), 1.5))
