@@ -70,7 +70,7 @@ class EfficientFormerV2(BaseModule):
             attention (there is no linear layer to draw truncated normals for).
 
     Shape:
-        - Input: ``[N, 3, H, W]``, any H and W (H, W > 32 to train with N = 1).
+        - Input: ``[N, 3, H, W]``, any H and W (H or W > 32 to train with N = 1).
         - Output: a tuple, for stage i = 0..3 ``[N, embed_dims[i], H / 2^(i+2),
           W / 2^(i+2)]``, rounded up: strides 4, 8, 16, 32.
 
@@ -280,8 +280,10 @@ class EfficientFormerV2(BaseModule):
             super().init_weights()
         finally:
             self.init_cfg = kept
+        self.is_init = False  # a second call after an error must not pass
         for cfg in pretrained:
             self._load_pretrained(**{k: v for k, v in cfg.items() if k != 'type'})
+        self.is_init = True
 
     def _load_pretrained(self, checkpoint, prefix=None, map_location='cpu'):
         weights = load_official_backbone(checkpoint, prefix, map_location)

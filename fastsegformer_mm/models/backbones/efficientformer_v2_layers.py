@@ -267,11 +267,14 @@ class Block(nn.Module):
         return x + self.drop_path(self.layer_scale_2 * self.mlp(x))
 
     def forward(self, x):
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(
-                self._forward,
-                x,
-                use_reentrant=False,
-                context_fn=lambda: (nullcontext(), kept_statistics(self)),
-            )
-        return self._forward(x)
+        if not self.with_cp or not torch.is_grad_enabled():
+            return self._forward(x)
+        if torch.compiler.is_compiling():
+            # the compiler recomputes without a second update of the statistics
+            return checkpoint(self._forward, x, use_reentrant=False)
+        return checkpoint(
+            self._forward,
+            x,
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), kept_statistics(self)),
+        )
