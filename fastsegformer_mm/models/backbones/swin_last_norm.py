@@ -85,7 +85,7 @@ class SwinLastNorm(SwinTransformer):
 
     Example:
         >>> import torch
-        >>> backbone = SwinLastNorm().eval()
+        >>> backbone = SwinLastNorm()
         >>> [tuple(x.shape) for x in backbone(torch.rand(1, 3, 64, 64))]
         [(1, 96, 16, 16), (1, 192, 8, 8), (1, 384, 4, 4), (1, 768, 2, 2)]
         >>> type(backbone.norm2).__name__, type(backbone.norm3).__name__
@@ -96,16 +96,12 @@ class SwinLastNorm(SwinTransformer):
         super().__init__(*args, **kwargs)
         for i in sorted(self.out_indices)[:-1]:
             setattr(self, f'norm{i}', nn.Identity())
-        self._register_load_state_dict_pre_hook(self._convert_official)
 
-    def _convert_official(self, state_dict, prefix, *_):
-        """Rename official weights in place, before they are loaded."""
-        own = {k: v for k, v in state_dict.items() if k.startswith(prefix)}
-        if not any(k.startswith(f'{prefix}layers.') for k in own):
-            return
-        converted = convert_official_swin(
-            {k[len(prefix) :]: v for k, v in own.items()}, len(self.stages)
-        )
-        for k in own:
-            del state_dict[k]
-        state_dict.update({prefix + k: v for k, v in converted.items()})
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        own = {k for k in state_dict if k.startswith(prefix)}
+        if any(k.startswith(f'{prefix}layers.') for k in own):
+            # in place: the stages' weights are taken from it after this module's
+            official = {k[len(prefix) :]: state_dict.pop(k) for k in sorted(own)}
+            converted = convert_official_swin(official, len(self.stages))
+            state_dict.update({prefix + k: v for k, v in converted.items()})
+        super()._load_from_state_dict(state_dict, prefix, *args)

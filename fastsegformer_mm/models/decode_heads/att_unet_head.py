@@ -41,16 +41,14 @@ class AttUNetLevel(nn.Module):
         act_cfg: dict | None,
     ):
         super().__init__()
-        cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         self.skip_conv = skip_conv
         self.up = ConvModule(in_channels, channels, 3, padding=1, bias=True, **cfg)
         self.gate = AttentionGate(channels, channels, channels // 2, **cfg)
         self.project = (
             nn.Identity()
             if skip_channels is None
-            else ConvModule(
-                channels, skip_channels, 1, conv_cfg=conv_cfg, act_cfg=None
-            )
+            else ConvModule(channels, skip_channels, 1, conv_cfg=conv_cfg, act_cfg=None)
         )
         self.conv = double_conv(channels + (skip_channels or channels), channels, cfg)
 
@@ -95,6 +93,10 @@ class AttUNetHead(MultiLevelHead):
             convolutions take the gated skips, deep to shallow; None for no
             convolution. Defaults to (192, 96, 128, 64), Swin-T's; Swin-S has None
             in the last.
+        idle_channels (int, optional): Width of a 1x1 convolution that the official
+            Swin-S teacher holds and never runs, 64: with it, parameters and
+            checkpoints agree with the official ones one to one. It takes no
+            gradient. Defaults to None, none.
         in_index (Sequence[int], optional): Which maps to read. Defaults to None,
             which is [0, 1, 2, 3, 4].
         dropout_ratio (float): Dropout before the last convolution. Defaults to 0.
@@ -122,6 +124,7 @@ class AttUNetHead(MultiLevelHead):
         bottleneck_channels: int = 1024,
         decoder_channels: Sequence[int] = (512, 256, 128, 64),
         skip_channels: Sequence[int | None] = (192, 96, 128, 64),
+        idle_channels: int | None = None,
         in_index: Sequence[int] | None = None,
         dropout_ratio: float = 0.0,
         **kwargs,
@@ -140,9 +143,11 @@ class AttUNetHead(MultiLevelHead):
             dropout_ratio=dropout_ratio,
             **kwargs,
         )
-        cfg = dict(
-            conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg
-        )
+        cfg = {
+            'conv_cfg': self.conv_cfg,
+            'norm_cfg': self.norm_cfg,
+            'act_cfg': self.act_cfg,
+        }
         self.bottleneck = ConvModule(
             in_channels[3], bottleneck_channels, 3, padding=1, **cfg
         )
@@ -156,13 +161,17 @@ class AttUNetHead(MultiLevelHead):
             else:
                 # odd sizes are rounded up, as the backbones' strides do
                 skip_conv = nn.Sequential(
-                    nn.MaxPool2d(2, ceil_mode=True), double_conv(in_width, channels, cfg)
+                    nn.MaxPool2d(2, ceil_mode=True),
+                    double_conv(in_width, channels, cfg),
                 )
             self.decoder.append(
                 AttUNetLevel(width, channels, skip_channels[level], skip_conv, **cfg)
             )
             width = channels
         self.conv_seg = nn.Conv2d(width, self.out_channels, 3, padding=1)
+        if idle_channels is not None:
+            self.idle_conv = nn.Conv2d(idle_channels, idle_channels, 1)
+            self.idle_conv.requires_grad_(False)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Maps at strides 4, 8, 16, 32 and the image -> logits of the image's size.

@@ -65,7 +65,7 @@ class ImageBranch(nn.Module):
     ):
         super().__init__()
         self.align_corners = align_corners
-        cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
+        cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg}
         self.reduce = ConvModule(
             in_channels, channels, 1, conv_cfg=conv_cfg, act_cfg=None
         )
@@ -193,8 +193,12 @@ class FastSegFormerHead(MultiLevelHead):
             align_corners=align_corners,
             **kwargs,
         )
-        conv_norm = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg)
-        cfg = dict(act_cfg=self.act_cfg, **conv_norm)
+        cfg = {
+            'conv_cfg': self.conv_cfg,
+            'norm_cfg': self.norm_cfg,
+            'act_cfg': self.act_cfg,
+        }
+        resized = {'align_corners': align_corners, **cfg}
 
         self.stem = ConvModule(in_channels[3], stem_channels, 1, **cfg)
         blocks, width = [], stem_channels
@@ -205,7 +209,6 @@ class FastSegFormerHead(MultiLevelHead):
                 )
                 width = out_width
         self.bottleneck = nn.Sequential(*blocks)
-        resized = dict(align_corners=align_corners, **cfg)
         self.pyramid = self.pyramids[pyramid](
             width, channels, **(resized if pyramid == 'ppm' else cfg)
         )

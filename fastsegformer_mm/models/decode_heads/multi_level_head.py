@@ -48,7 +48,7 @@ class MultiLevelHead(BaseDecodeHead):
                 f'{name} needs one in_index for each of in_channels '
                 f'{list(in_channels)}, got {list(in_index)}'
             )
-        kwargs.setdefault('norm_cfg', dict(type='BN'))
+        kwargs.setdefault('norm_cfg', {'type': 'BN'})
         super().__init__(
             in_channels,
             channels,

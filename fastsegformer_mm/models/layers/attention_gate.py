@@ -42,11 +42,11 @@ class AttentionGate(nn.Module):
     ):
         super().__init__()
         # the official convolutions keep a bias in front of BatchNorm
-        cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, bias=True)
+        cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'bias': True}
         self.w_gate = ConvModule(gate_channels, channels, 1, act_cfg=None, **cfg)
         self.w_skip = ConvModule(skip_channels, channels, 1, act_cfg=None, **cfg)
         self.act = build_activation_layer(act_cfg) if act_cfg else nn.Identity()
-        self.psi = ConvModule(channels, 1, 1, act_cfg=dict(type='Sigmoid'), **cfg)
+        self.psi = ConvModule(channels, 1, 1, act_cfg={'type': 'Sigmoid'}, **cfg)
 
     def forward(self, gate: Tensor, skip: Tensor) -> Tensor:
         """(N, gate_channels, H, W), (N, skip_channels, H, W) -> as the skip."""

@@ -61,7 +61,7 @@ class MultiScalePyramid(nn.Module):
                 f'kernel_sizes must be odd to keep the size of the map, got {even} '
                 f'in {tuple(kernel_sizes)}'
             )
-        cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         width = in_channels // len(kernel_sizes)
         self.branches = nn.ModuleList(
             nn.Sequential(

@@ -49,7 +49,7 @@ class PyramidPooling(nn.Module):
         align_corners: bool = True,
     ):
         super().__init__()
-        cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        cfg = {'conv_cfg': conv_cfg, 'norm_cfg': norm_cfg, 'act_cfg': act_cfg}
         width = in_channels // len(pool_scales)
         self.branches = PPM(
             pool_scales, in_channels, width, align_corners=align_corners, **cfg
@@ -60,7 +60,9 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H, W)."""
-        norms = self._norms_of_single_values() if len(x) == 1 else []
+        norms = []
+        if self.training and len(x) == 1:
+            norms = self._norms_of_single_values()
         for norm in norms:
             norm.eval()
         pooled = self.branches(x)

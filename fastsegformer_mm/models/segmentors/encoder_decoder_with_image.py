@@ -34,8 +34,13 @@ class EncoderDecoderWithImage(EncoderDecoder):
         ...         num_blocks=[2],
         ...         branch_channels=32,
         ...         num_classes=4)))
-        >>> [tuple(x.shape) for x in model.extract_feat(torch.rand(1, 3, 64, 64))]
-        [(1, 64, 16, 16), (1, 128, 8, 8), (1, 256, 4, 4), (1, 512, 2, 2), (1, 3, 64, 64)]
+        >>> for x in model.extract_feat(torch.rand(1, 3, 64, 64)):
+        ...     print(tuple(x.shape))
+        (1, 64, 16, 16)
+        (1, 128, 8, 8)
+        (1, 256, 4, 4)
+        (1, 512, 2, 2)
+        (1, 3, 64, 64)
     """
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
