@@ -45,6 +45,9 @@ def make_sample(seed, index=0, size=512, classes=(SUNBURN, ULCER, WIND_SCARRING)
         classes (Iterable[int]): Defects on the fruit: 1 sunburn, 2 ulcer, 3 wind
             scarring; empty for a sound fruit. Default: all three.
 
+    The same seed, index and size give the same fruit in the same scene, whatever
+    the defects.
+
     Returns:
         tuple[np.ndarray, np.ndarray]: uint8 RGB image (size, size, 3) and uint8
         label map (size, size) with values 0 to 3.
@@ -59,13 +62,15 @@ def make_sample(seed, index=0, size=512, classes=(SUNBURN, ULCER, WIND_SCARRING)
     """
     if size < MIN_SIZE:
         raise ValueError(f'size is {size} pixels: expected at least {MIN_SIZE}')
-    rng = np.random.default_rng([seed, index])
-    outline = fruit_outline(rng, size)
-    peel = make_peel(rng, outline['radius'])
-    add_defects(rng, peel, classes)
-    background = cast_shadow(rng, make_background(rng, size), outline)
-    image, label = render(rng, peel, outline, background)
-    return photograph(rng, image), label
+    # a stream for each part: the same scene whatever the defects on the fruit
+    shape, skin, harm, place, light, camera = (
+        np.random.default_rng([seed, index, part]) for part in range(6))
+    outline = fruit_outline(shape, size)
+    peel = make_peel(skin, outline['radius'])
+    add_defects(harm, peel, classes)
+    background = cast_shadow(place, make_background(place, size), outline)
+    image, label = render(light, peel, outline, background)
+    return photograph(camera, image), label
 
 
 def split_sizes(num, ratios):
