@@ -85,10 +85,15 @@ class NavelOrangeDataset(BaseSegDataset):
 
     Example:
         >>> from fastsegformer_mm.datasets.navel_orange import NavelOrangeDataset
-        >>> dataset = NavelOrangeDataset(data_root='data/mine', lazy_init=True,
-        ...                              metainfo=dict(classes=('leaf', 'rust')))
-        >>> dataset.metainfo['classes'], dataset.metainfo['palette']
-        (('leaf', 'rust'), [[0, 0, 0], [128, 0, 0]])
+        >>> dataset = NavelOrangeDataset(
+        ...     data_root='data/navel_orange', lazy_init=True,
+        ...     ann_file='ImageSets/Segmentation/train.txt')
+        >>> dataset.metainfo['classes']
+        ('background', 'sunburn', 'ulcer', 'wind scarring')
+        >>> defects = NavelOrangeDataset(
+        ...     lazy_init=True, metainfo=dict(classes=('ulcer', 'sunburn')))
+        >>> defects.metainfo['label_map']
+        {0: 255, 1: 1, 2: 0, 3: 255}
     """
 
     METAINFO = {

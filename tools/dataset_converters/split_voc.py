@@ -2,7 +2,7 @@
 
 Reads::
 
-    ROOT/JPEGImages/*.jpg
+    ROOT/JPEGImages/*.jpg             or another --img-suffix
     ROOT/SegmentationClass/*.png      8-bit class indices, 255 for "ignore"
 
 checks every pair (same size, index PNG, known values), and writes the names, one
@@ -59,25 +59,28 @@ def read_pair(image: Path, label: Path, num_classes: int) -> tuple:
     return '', pixels[:num_classes]
 
 
-def read_set(root: Path, classes, skip_unlabelled: bool = False) -> tuple:
+def read_set(root: Path, classes, skip_unlabelled: bool = False,
+             img_suffix: str = '.jpg') -> tuple:
     """Names and, for each, the pixels of every class; one error for all faults."""
     images, labels = root / 'JPEGImages', root / 'SegmentationClass'
-    for folder, content in ((images, '*.jpg'), (labels, '*.png')):
-        if not any(folder.glob(content)):
-            raise SystemExit(f'{folder} has no {content}: expected a folder in VOC '
-                             'layout, JPEGImages/*.jpg and SegmentationClass/*.png')
-    image_names = {p.stem for p in images.glob('*.jpg')}
-    label_names = {p.stem for p in labels.glob('*.png')}
-    problems = [f'{labels / name}.png: no {images / name}.jpg'
+    found = []
+    for folder, suffix in ((images, img_suffix), (labels, '.png')):
+        found.append({path.name[:-len(suffix)] for path in folder.glob(f'*{suffix}')})
+        if not found[-1]:
+            raise SystemExit(
+                f'{folder} has no *{suffix}: expected a folder in VOC layout, '
+                f'JPEGImages/*{img_suffix} (--img-suffix) and SegmentationClass/*.png')
+    image_names, label_names = found
+    problems = [f'{labels / name}.png: no {images / name}{img_suffix}'
                 for name in sorted(label_names - image_names)]
     if not skip_unlabelled:
-        problems += [f'{images / name}.jpg: no {labels / name}.png (label it, or '
-                     'pass --skip-unlabelled)'
+        problems += [f'{images / name}{img_suffix}: no {labels / name}.png (label '
+                     'it, or pass --skip-unlabelled)'
                      for name in sorted(image_names - label_names)]
     names, pixels = sorted(image_names & label_names), []
     for name in track(names, description='Checking pairs'):
-        problem, counts = read_pair(images / f'{name}.jpg', labels / f'{name}.png',
-                                    len(classes))
+        problem, counts = read_pair(images / f'{name}{img_suffix}',
+                                    labels / f'{name}.png', len(classes))
         if problem:
             problems.append(f'{labels / name}.png: {problem}')
         pixels.append(counts)
@@ -174,7 +177,8 @@ def summary(classes, pixels: np.ndarray, assigned: np.ndarray) -> str:
 
 def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
           out: str = 'ImageSets/Segmentation', classes=CLASSES,
-          skip_unlabelled: bool = False, force: bool = False) -> dict:
+          skip_unlabelled: bool = False, img_suffix: str = '.jpg',
+          force: bool = False) -> dict:
     """Split a VOC-layout folder; see the module's text.
 
     Args:
@@ -186,6 +190,7 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
         out (str): Folder of the split files, relative to ``root``.
         classes (Sequence[str]): Names of the classes, in the order of the labels.
         skip_unlabelled (bool): Leave images without a label out of the split.
+        img_suffix (str): How the names of the images end.
         force (bool): Overwrite split files.
 
     Returns:
@@ -205,7 +210,7 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
     if existing and not force:
         raise SystemExit(f'{existing[0]} exists: choose another --out, or overwrite '
                          'with --force')
-    names, pixels = read_set(root, classes, skip_unlabelled)
+    names, pixels = read_set(root, classes, skip_unlabelled, img_suffix)
     sizes = split_sizes(len(names), ratios)
     if balanced:
         assigned = assign_balanced(pixels > 0, sizes, seed)
@@ -240,10 +245,12 @@ def main(argv=None) -> None:
                         help='names in the order of the labels (navel orange)')
     parser.add_argument('--skip-unlabelled', action='store_true',
                         help='leave images without a label out')
+    parser.add_argument('--img-suffix', default='.jpg',
+                        help='how the names of the images end (%(default)s)')
     parser.add_argument('--force', action='store_true', help='overwrite split files')
     args = parser.parse_args(argv)
     split(args.root, args.ratios, args.seed, args.balanced, args.out, args.classes,
-          args.skip_unlabelled, args.force)
+          args.skip_unlabelled, args.img_suffix, args.force)
 
 
 if __name__ == '__main__':
