@@ -5,6 +5,7 @@ Examples:
     python tools/analysis_tools/overlay_sheet.py CONFIG CHECKPOINT --out sheet.png \
         --images photo.jpg folder/of/photos
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from mmengine import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import DATASETS
-from PIL import Image
 
 from fastsegformer_mm.visualization import overlay_sheet, pick_samples
 
@@ -29,28 +29,45 @@ MOST_LABELS = 300
 def parse_args():
     parser = argparse.ArgumentParser(
         description='Draw image, label and prediction of some samples side by side, '
-        'with a legend. Samples of a split are chosen so that every class is shown.')
+        'with a legend. Samples of a split are chosen so that every class is shown.'
+    )
     parser.add_argument('config', help='config file of the network')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
-        '--out', type=Path, required=True, help='picture to write, .png or .jpg')
+        '--out', type=Path, required=True, help='picture to write, .png or .jpg'
+    )
     parser.add_argument(
-        '--num', type=int, default=6, help='samples at most (default: 6)')
+        '--num', type=int, default=6, help='samples at most (default: 6)'
+    )
     parser.add_argument(
-        '--split', choices=('train', 'val', 'test'), default='test',
-        help="which of the config's sets to show (default: test)")
+        '--split',
+        choices=('train', 'val', 'test'),
+        default='test',
+        help="which of the config's sets to show (default: test)",
+    )
     parser.add_argument(
-        '--images', nargs='+', type=Path,
-        help='show these files, or the images of these folders, without labels')
+        '--images',
+        nargs='+',
+        type=Path,
+        help='show these files, or the images of these folders, without labels',
+    )
     parser.add_argument(
-        '--tile', type=int, default=224,
-        help='longer side of a picture on the sheet in pixels (default: 224)')
+        '--tile',
+        type=int,
+        default=224,
+        help='longer side of a picture on the sheet in pixels (default: 224)',
+    )
     parser.add_argument(
-        '--device', default='cuda:0' if torch.cuda.is_available() else 'cpu',
-        help='default: cuda:0 if there is one, else cpu')
+        '--device',
+        default='cuda:0' if torch.cuda.is_available() else 'cpu',
+        help='default: cuda:0 if there is one, else cpu',
+    )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='settings to override in the config, as key=value')
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to override in the config, as key=value',
+    )
     args = parser.parse_args()
     if args.num < 1:
         parser.error(f'--num is {args.num}: expected 1 or more')
@@ -65,8 +82,10 @@ def dataset_config(cfg, split):
     """The config of a split's dataset, out of its wrappers."""
     loader = cfg.get(f'{split}_dataloader')
     if not loader:
-        sys.exit(f'error: {cfg.filename} has no {split}_dataloader; choose another '
-                 '--split, or give --images')
+        sys.exit(
+            f'error: {cfg.filename} has no {split}_dataloader; choose another '
+            '--split, or give --images'
+        )
     dataset = loader['dataset']
     while 'dataset' in dataset:
         dataset = dataset['dataset']
@@ -77,7 +96,8 @@ def class_meta(cfg, split, model):
     """Names and colours of the classes: the config's dataset, else the checkpoint."""
     if cfg.get(f'{split}_dataloader'):
         meta = DATASETS.build(
-            dict(dataset_config(cfg, split), lazy_init=True, pipeline=[])).metainfo
+            dict(dataset_config(cfg, split), lazy_init=True, pipeline=[])
+        ).metainfo
         if meta.get('classes') and meta.get('palette'):
             return meta['classes'], meta['palette']
     return model.dataset_meta['classes'], model.dataset_meta['palette']
@@ -87,7 +107,8 @@ def samples_of_split(cfg, split, num):
     """Path, image and label of samples that show every class."""
     config = dataset_config(cfg, split)
     config['pipeline'] = [
-        step for step in config['pipeline'] if step['type'] in LOADERS]
+        step for step in config['pipeline'] if step['type'] in LOADERS
+    ]
     dataset = DATASETS.build(config)
     classes = len(dataset.metainfo['classes'])
     step = max(-(-len(dataset) // MOST_LABELS), 1)
@@ -118,18 +139,10 @@ def samples_of_paths(paths, num):
             sys.exit(f'error: {path}: no such file or folder')
     if len(files) > num:
         print(f'{len(files)} images, the first {num} are shown; --num shows more')
-    return [(path, mmcv.imread(str(path), channel_order='rgb'), None)
-            for path in files[:num]]
-
-
-def save(sheet, path):
-    """Write the sheet; a PNG gets 256 colours, which quarters its size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(sheet)
-    if path.suffix.lower() == '.png':
-        picture.quantize(256, Image.Quantize.MEDIANCUT).save(path, optimize=True)
-    else:
-        picture.save(path, quality=90)
+    return [
+        (path, mmcv.imread(str(path), channel_order='rgb'), None)
+        for path in files[:num]
+    ]
 
 
 def main():
@@ -150,12 +163,20 @@ def main():
     paths, images, labels = zip(*samples)
     predictions = [
         inference_model(model, str(path)).pred_sem_seg.data[0].cpu().numpy()
-        for path in paths]
+        for path in paths
+    ]
     sheet = overlay_sheet(
-        images, labels, predictions, classes, palette,
-        names=[path.stem for path in paths], tile=args.tile,
-        title=Path(args.config).stem)
-    save(sheet, args.out)
+        images,
+        labels,
+        predictions,
+        classes,
+        palette,
+        names=[path.stem for path in paths],
+        tile=args.tile,
+        title=Path(args.config).stem,
+    )
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    mmcv.imwrite(sheet[..., ::-1], str(args.out))
     print(f'overlay sheet of {len(paths)} images: {args.out.resolve()}')
 
 

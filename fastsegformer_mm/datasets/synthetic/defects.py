@@ -307,7 +307,7 @@ def add_defects(rng, peel, classes):
     for index in sorted(classes):
         if index == SUNBURN:
             for k in range(1 if rng.random() < 0.8 else 2):
-                size = rng.uniform(26, 66) if k == 0 else rng.uniform(16, 30)
+                size = rng.uniform(34, 74) if k == 0 else rng.uniform(18, 36)
                 add_sunburn(rng, peel, size * unit)
         elif index == ULCER:
             # many small or few large, about log-normal as in the photographs

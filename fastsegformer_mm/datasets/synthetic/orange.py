@@ -17,8 +17,8 @@ from .noise import jittered_points, smooth_noise, smoothstep, splat
 RIPENING = np.array([
     (0.36, 0.43, 0.10),
     (0.60, 0.57, 0.10),
-    (0.84, 0.66, 0.09),
-    (0.87, 0.56, 0.10),
+    (0.84, 0.63, 0.10),
+    (0.88, 0.55, 0.11),
     (0.90, 0.47, 0.10),
 ], np.float32)
 
@@ -117,7 +117,7 @@ def make_peel(rng, radius):
     ys, xs = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
 
     turn = rng.uniform(0.0, 2.0 * math.pi)
-    stage = rng.choice([1.75, 2.2, 2.7, 3.2, 3.7], p=[0.14, 0.24, 0.28, 0.22, 0.12])
+    stage = rng.choice([1.75, 2.2, 2.7, 3.2, 3.7], p=[0.1, 0.2, 0.28, 0.26, 0.16])
     stage = stage + rng.uniform(-0.25, 0.25)
     ripeness = stage + rng.uniform(0.2, 0.9) * (
         xs * math.cos(turn) + ys * math.sin(turn))

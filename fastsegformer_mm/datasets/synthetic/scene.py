@@ -236,7 +236,7 @@ def _light(rng, albedo, normal, mirror, facing, gloss):
         middle /= np.linalg.norm(middle)
         spread = np.clip(mirror @ middle, 0.0, 1.0)
         shine += spread**power + 0.15 * spread**(power / 5)
-    amount = rng.uniform(0.08, 0.38)
+    amount = rng.uniform(0.06, 0.3)
     haze = rng.uniform(0.08, 0.3) * (1.0 - facing)**3
     light = np.clip(amount * shine * gloss, 0, 0.85) + haze
     return image + (1.0 - image) * light[..., None]
