@@ -98,7 +98,6 @@ setup(
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim},
     classifiers=[
-        'License :: OSI Approved :: MIT License',
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
