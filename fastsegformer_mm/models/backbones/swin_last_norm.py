@@ -83,6 +83,10 @@ class SwinLastNorm(SwinTransformer):
 
     Args: as :class:`SwinTransformer`.
 
+    Raises:
+        RuntimeError: If weights loaded into it, in ``init_weights`` too, hold no
+            Swin stage or are of other widths.
+
     Example:
         >>> import torch
         >>> backbone = SwinLastNorm()
@@ -105,3 +109,11 @@ class SwinLastNorm(SwinTransformer):
             converted = convert_official_swin(official, len(self.stages))
             state_dict.update({prefix + k: v for k, v in converted.items()})
         super()._load_from_state_dict(state_dict, prefix, *args)
+        # init_weights loads what fits and would leave a foreign file unnoticed
+        if not prefix and not any(k.startswith('stages.') for k in state_dict):
+            *_, error_msgs = args
+            error_msgs.append(
+                f'none of the weights is of a Swin stage (stages.* or, official, '
+                f'layers.*), their keys begin with {list(state_dict)[:3]}: give the '
+                f'checkpoint of a Swin backbone'
+            )

@@ -121,6 +121,15 @@ def test_official_file_in_init_cfg(tmp_path, wrap):
         torch.testing.assert_close(loaded[key], value, msg=key)
 
 
+def test_foreign_file_in_init_cfg(tmp_path):
+    path = str(tmp_path / 'resnet.pth')
+    torch.save({'layer1.0.conv1.weight': torch.rand(2)}, path)
+    init_cfg = {'type': 'Pretrained', 'checkpoint': path}
+    backbone = SwinLastNorm(init_cfg=init_cfg, **TINY)
+    with pytest.raises(RuntimeError, match=r"begin with \['layer1.0.conv1.weight'\]"):
+        backbone.init_weights()
+
+
 def test_official_names_leave_nothing_over():
     weights = official_weights(SwinLastNorm(**TINY))
     result = SwinLastNorm(**TINY).load_state_dict(weights, strict=False)
