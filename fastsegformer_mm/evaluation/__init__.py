@@ -1,1 +1,5 @@
+"""Metrics."""
+
 from . import metrics
+
+__all__ = ['metrics']

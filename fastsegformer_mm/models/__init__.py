@@ -1,1 +1,5 @@
+"""Networks."""
+
 from . import backbones, decode_heads, layers, segmentors
+
+__all__ = ['backbones', 'decode_heads', 'layers', 'segmentors']

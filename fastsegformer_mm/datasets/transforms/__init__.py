@@ -1,13 +1,7 @@
-"""Transforms."""
-import importlib
+"""Transforms: the official augmentation, and the letterbox."""
 
-# interim: filled while the parts arrive
-for _m, _n in (
-        ('random_scale_paste', 'RandomScalePaste'),
-        ('letter_box', 'LetterBox'),
-        ('random_hsv', 'RandomHSV'),
-):
-    try:
-        globals()[_n] = getattr(importlib.import_module(f"{__name__}.{_m}"), _n)
-    except ModuleNotFoundError as e:
-        print("interim: missing", e)
+from .letter_box import LetterBox
+from .random_hsv import RandomHSV
+from .random_scale_paste import RandomScalePaste
+
+__all__ = ['LetterBox', 'RandomHSV', 'RandomScalePaste']

@@ -1,12 +1,6 @@
 """Hooks."""
-import importlib
 
-# interim: filled while the parts arrive
-for _m, _n in (
-        ('freeze_unfreeze_hook', 'FreezeUnfreezeHook'),
-        ('evaluation_report_hook', 'EvaluationReportHook'),
-):
-    try:
-        globals()[_n] = getattr(importlib.import_module(f"{__name__}.{_m}"), _n)
-    except ModuleNotFoundError as e:
-        print("interim: missing", e)
+from .evaluation_report_hook import EvaluationReportHook
+from .freeze_unfreeze_hook import FreezeUnfreezeHook
+
+__all__ = ['EvaluationReportHook', 'FreezeUnfreezeHook']

@@ -1,11 +1,5 @@
 """Metrics."""
-import importlib
 
-# interim: filled while the parts arrive
-for _m, _n in (
-        ('defect_iou_metric', 'DefectIoUMetric'),
-):
-    try:
-        globals()[_n] = getattr(importlib.import_module(f"{__name__}.{_m}"), _n)
-    except ModuleNotFoundError as e:
-        print("interim: missing", e)
+from .defect_iou_metric import DefectIoUMetric
+
+__all__ = ['DefectIoUMetric']

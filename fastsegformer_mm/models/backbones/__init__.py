@@ -1,12 +1,6 @@
-"""Backbones."""
-import importlib
+"""Backbones: EfficientFormerV2; PoolFormer and Swin are borrowed."""
 
-# interim: filled while the parts arrive
-for _m, _n in (
-        ('efficientformer_v2', 'EfficientFormerV2'),
-        ('swin_last_norm', 'SwinLastNorm'),
-):
-    try:
-        globals()[_n] = getattr(importlib.import_module(f"{__name__}.{_m}"), _n)
-    except ModuleNotFoundError as e:
-        print("interim: missing", e)
+from .efficientformer_v2 import EfficientFormerV2
+from .swin_last_norm import SwinLastNorm
+
+__all__ = ['EfficientFormerV2', 'SwinLastNorm']

@@ -1,12 +1,7 @@
-"""Layers."""
-import importlib
+"""Blocks shared by the decode heads."""
 
-# interim: filled while the parts arrive
-for _m, _n in (
-        ('multi_scale_pyramid', 'MultiScalePyramid'),
-        ('attention_gate', 'AttentionGate'),
-):
-    try:
-        globals()[_n] = getattr(importlib.import_module(f"{__name__}.{_m}"), _n)
-    except ModuleNotFoundError as e:
-        print("interim: missing", e)
+from .attention_gate import AttentionGate
+from .multi_scale_pyramid import MultiScalePyramid
+from .pyramid_pooling import PyramidPooling
+
+__all__ = ['AttentionGate', 'MultiScalePyramid', 'PyramidPooling']

@@ -1,11 +1,5 @@
-"""Segmentors."""
-import importlib
+"""Segmentors: the image as one more feature map."""
 
-# interim: filled while the parts arrive
-for _m, _n in (
-        ('encoder_decoder_with_image', 'EncoderDecoderWithImage'),
-):
-    try:
-        globals()[_n] = getattr(importlib.import_module(f"{__name__}.{_m}"), _n)
-    except ModuleNotFoundError as e:
-        print("interim: missing", e)
+from .encoder_decoder_with_image import EncoderDecoderWithImage
+
+__all__ = ['EncoderDecoderWithImage']
