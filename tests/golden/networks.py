@@ -49,7 +49,9 @@ HEADS['swin_t'] = HEADS['s36']
 TEACHERS = {
     'swin_t_att_unet': dict(),
     'swin_s_att_unet': dict(
-        decoder_channels=[512, 256, 128, 128], skip_channels=[192, 96, 128, None]
+        decoder_channels=[512, 256, 128, 128],
+        skip_channels=[192, 96, 128, None],
+        idle_channels=64,
     ),
 }
 

@@ -117,18 +117,24 @@ def student_modules(options):
 
 def teacher_options(weights):
     """Options of :class:`AttUNetHead`, less ``in_channels``."""
-    return dict(
+    # official levels are numbered from shallow to deep, ours the other way
+    decoder = [size(weights, f'up{i}.up.1.weight') for i in (4, 3, 2, 1)]
+    options = dict(
         bottleneck_channels=size(weights, 'bottle.0.weight'),
-        # official levels are numbered from shallow to deep, ours the other way
-        decoder_channels=[size(weights, f'up{i}.up.1.weight') for i in (4, 3, 2, 1)],
-        skip_channels=[
-            weights[f'convert{i}.weight'].shape[0]
-            if f'convert{i}.weight' in weights
-            else None
-            for i in (1, 2, 3, 4)
-        ],
+        decoder_channels=decoder,
+        skip_channels=[None] * 4,
         num_classes=size(weights, 'final_up_conv.1.weight'),
     )
+    for i, channels in enumerate(decoder):
+        key = f'convert{i + 1}.weight'
+        if key not in weights:
+            continue
+        if size(weights, key, 1) == channels:
+            options['skip_channels'][i] = size(weights, key)
+        elif i == 3:
+            # Swin-S has this layer at Swin-T's width and never runs it
+            options['idle_channels'] = size(weights, key)
+    return options
 
 
 def teacher_modules(options):
@@ -149,4 +155,6 @@ def teacher_modules(options):
             names |= conv_norm(official, f'{pair}.1', 3)
         if skip_channels is not None:
             names[f'convert{i + 1}'] = f'{ours}.project.conv'
+    if 'idle_channels' in options:
+        names['convert4'] = 'idle_conv'
     return names
