@@ -8,7 +8,9 @@ data_preprocessor = dict(
     std=[255, 255, 255],
     bgr_to_rgb=True,
     pad_val=0,
-    seg_pad_val=255)
+    seg_pad_val=255,
+    # training batches of unequal images are padded to multiples of this
+    size_divisor=32)
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
