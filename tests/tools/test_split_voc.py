@@ -168,7 +168,7 @@ def spoil_rotation(root):
 ])
 def test_faults_are_named_and_nothing_is_written(root, spoil, message):
     spoil(root)
-    text = fails(root)
+    text = fails(root, classes='abcd')
     assert f'{root}: 1 problem(s), nothing was written' in text
     assert message in text
     assert not (root / 'ImageSets').exists()
@@ -177,7 +177,7 @@ def test_faults_are_named_and_nothing_is_written(root, spoil, message):
 def test_many_faults_are_counted(root):
     for i in range(14):
         add(root, f'bad{i}', [9])
-    text = fails(root)
+    text = fails(root, classes='abcd')
     assert '14 problem(s)' in text
     assert 'and 4 more' in text
 
@@ -191,16 +191,40 @@ def test_unlabelled_images_can_be_left_out(root):
 
 def test_ignored_pixels_are_no_class(root):
     add(root, 'ignored', [255, 1])
-    names, pixels = split_voc.read_set(root, split_voc.CLASSES)
+    names, pixels = split_voc.read_set(root, 4)
     assert pixels[names.index('ignored')].tolist() == [0, 12, 0, 0]
 
 
 def test_other_image_suffix(tmp_path):
     for i in range(4):
-        add(tmp_path, f'shot.{i}', [0], suffix='_rgb.png')
+        add(tmp_path, f'shot.{i}', [0, 1], suffix='_rgb.png')
     written = split_voc.split(tmp_path, ratios=(1, 1), img_suffix='_rgb.png')
     assert sorted([*chain(*written.values())]) == [f'shot.{i}' for i in range(4)]
     assert 'JPEGImages has no *.jpg' in fails(tmp_path, out='x')
+
+
+def test_classes_are_counted_when_not_named(root, capsys):
+    split_voc.split(root)
+    out = capsys.readouterr().out
+    assert 'class 3' in out
+    assert 'class 4' not in out
+    # one class more: fine; a value far off: a colour, not an index
+    add(root, 'more', [4, 255])
+    split_voc.split(root, force=True)
+    assert 'class 4' in capsys.readouterr().out
+    add(root, 'grey', [0, 128])
+    text = fails(root, force=True)
+    assert 'SegmentationClass/grey.png: label value 128, but no label' in text
+    assert 'holds 5: ' in text
+
+
+def test_black_and_white_masks_are_no_labels(tmp_path):
+    for i in range(4):
+        add(tmp_path, f'{i}', [0, 255])
+    text = fails(tmp_path, ratios=(1, 1))
+    assert '0.png: label value 0, but no label of the set holds 1' in text
+    assert 'color_masks_to_index.py' in text
+    assert len(split_voc.split(tmp_path, ratios=(1, 1), classes=['one'])) == 2
 
 
 def test_no_set_at_all(tmp_path):

@@ -10,9 +10,9 @@ a line, to ``ROOT/ImageSets/Segmentation/{train,val,test}.txt``. The same seed
 gives the same split, whatever the order of the folder.
 
 Examples:
-    python tools/dataset_converters/split_voc.py data/navel_orange --balanced
-    python tools/dataset_converters/split_voc.py data/mine --ratios 8 2 \
-        --classes background scratch dent
+    python tools/dataset_converters/split_voc.py data/mine --ratios 8 2
+    python tools/dataset_converters/split_voc.py data/navel_orange --balanced \
+        --classes background sunburn ulcer 'wind scarring'
 """
 
 import argparse
@@ -23,8 +23,6 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-# the classes of NavelOrangeDataset
-CLASSES = ('background', 'sunburn', 'ulcer', 'wind scarring')
 SPLITS = ('train', 'val', 'test')
 IGNORE = 255
 
@@ -59,9 +57,14 @@ def read_pair(image: Path, label: Path, num_classes: int) -> tuple:
     return '', pixels[:num_classes]
 
 
-def read_set(root: Path, classes, skip_unlabelled: bool = False,
-             img_suffix: str = '.jpg') -> tuple:
-    """Names and, for each, the pixels of every class; one error for all faults."""
+def read_set(root: Path, num_classes: int | None = None,
+             skip_unlabelled: bool = False, img_suffix: str = '.jpg') -> tuple:
+    """Names and, for each, the pixels of every class; one error for all faults.
+
+    Without ``num_classes`` there are as many as the highest label says. Values below
+    it that no label holds, or no class but 0, are then a fault: such labels are
+    colours, not indices.
+    """
     images, labels = root / 'JPEGImages', root / 'SegmentationClass'
     found = []
     for folder, suffix in ((images, img_suffix), (labels, '.png')):
@@ -80,16 +83,29 @@ def read_set(root: Path, classes, skip_unlabelled: bool = False,
     names, pixels = sorted(image_names & label_names), []
     for name in track(names, description='Checking pairs'):
         problem, counts = read_pair(images / f'{name}{img_suffix}',
-                                    labels / f'{name}.png', len(classes))
+                                    labels / f'{name}.png', num_classes or IGNORE)
         if problem:
             problems.append(f'{labels / name}.png: {problem}')
         pixels.append(counts)
+    pixels = np.array(pixels).reshape(len(names), num_classes or IGNORE)
+    if not num_classes and not problems:
+        present = np.flatnonzero(pixels.any(0)).tolist()
+        highest = max(present, default=0)
+        absent = sorted({*range(highest), 1} - set(present))
+        if absent:
+            name = names[int(pixels[:, highest].argmax())]
+            problems.append(
+                f'{labels / name}.png: label value {highest}, but no label of the set '
+                f"holds {absent[0]}: if these are class indices, give the set's "
+                '--classes; if they are colours (such as 0 and 255 for two classes), '
+                'see color_masks_to_index.py')
+        pixels = pixels[:, :highest + 1]
     if problems:
         more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
         raise SystemExit('\n'.join(
             [f'{root}: {len(problems)} problem(s), nothing was written:']
             + [f'  {problem}' for problem in problems[:10]] + more))
-    return names, np.array(pixels)
+    return names, pixels
 
 
 def split_sizes(total: int, ratios) -> list:
@@ -176,7 +192,7 @@ def summary(classes, pixels: np.ndarray, assigned: np.ndarray) -> str:
 
 
 def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
-          out: str = 'ImageSets/Segmentation', classes=CLASSES,
+          out: str = 'ImageSets/Segmentation', classes=None,
           skip_unlabelled: bool = False, img_suffix: str = '.jpg',
           force: bool = False) -> dict:
     """Split a VOC-layout folder; see the module's text.
@@ -188,7 +204,8 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
         seed (int): Seed of the choice.
         balanced (bool): Share out every class in proportion, not only images.
         out (str): Folder of the split files, relative to ``root``.
-        classes (Sequence[str]): Names of the classes, in the order of the labels.
+        classes (Sequence[str], optional): Names of the classes, in the order of the
+            labels. Defaults to as many as the labels hold.
         skip_unlabelled (bool): Leave images without a label out of the split.
         img_suffix (str): How the names of the images end.
         force (bool): Overwrite split files.
@@ -210,7 +227,9 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
     if existing and not force:
         raise SystemExit(f'{existing[0]} exists: choose another --out, or overwrite '
                          'with --force')
-    names, pixels = read_set(root, classes, skip_unlabelled, img_suffix)
+    names, pixels = read_set(root, classes and len(classes), skip_unlabelled,
+                             img_suffix)
+    classes = classes or [f'class {k}' for k in range(pixels.shape[1])]
     sizes = split_sizes(len(names), ratios)
     if balanced:
         assigned = assign_balanced(pixels > 0, sizes, seed)
@@ -241,8 +260,8 @@ def main(argv=None) -> None:
                         help='share out every class in proportion')
     parser.add_argument('--out', default='ImageSets/Segmentation',
                         help='folder of the split files in ROOT (%(default)s)')
-    parser.add_argument('--classes', nargs='+', default=CLASSES,
-                        help='names in the order of the labels (navel orange)')
+    parser.add_argument('--classes', nargs='+', metavar='NAME',
+                        help='names in the order of the labels')
     parser.add_argument('--skip-unlabelled', action='store_true',
                         help='leave images without a label out')
     parser.add_argument('--img-suffix', default='.jpg',
