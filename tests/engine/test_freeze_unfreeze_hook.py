@@ -84,15 +84,16 @@ def make_runner(tmp_path, hook, model=None, epochs=4, iters=None, val=False,
                 optim=None, hooks=(), cfg=None, **kwargs):
     loader = {
         'dataset': Images(),
-        # the other one pauses for two seconds at each end of an epoch
-        'sampler': {'type': 'InfiniteSampler' if iters else 'DefaultSampler',
-                    'shuffle': False},
+        'sampler': {'type': 'DefaultSampler', 'shuffle': False},
         'collate_fn': {'type': 'default_collate'},
         'batch_size': 2,
     }
     if val:
         kwargs.update(val_dataloader=copy.deepcopy(loader), val_cfg={},
                       val_evaluator=Evaluator([]))
+    if iters:
+        # DefaultSampler would pause for two seconds at the end of each epoch
+        loader['sampler']['type'] = 'InfiniteSampler'
     train_cfg = ({'by_epoch': True, 'max_epochs': epochs} if iters is None else
                  {'by_epoch': False, 'max_iters': iters, 'val_interval': 2})
     runner = Runner(
