@@ -148,10 +148,10 @@ def convert_state_dict(weights):
     for ours, value in expected.items():
         if ours in official:
             continue
-        if not value.is_floating_point():
-            converted[ours] = value
-        elif not whole and not is_swin and OUTPUT_NORM.search(ours):
+        if not whole and not is_swin and OUTPUT_NORM.search(ours):
             absent.append(ours)
+        elif not value.is_floating_point():
+            converted[ours] = value
         else:
             missing.append(ours)
     problems = [
