@@ -101,13 +101,15 @@ class LetterBox(BaseTransform):
             metrics ignore; the official training code has 0, background.
         interpolation (str): Of the image; 'nearest', 'bilinear', 'bicubic', 'area'
             or 'lanczos' with OpenCV; with Pillow, 'box' and 'hamming' instead of
-            'area'. Defaults to 'bilinear'.
+            'area'. Defaults to 'bicubic'.
         backend (str): 'cv2' or 'pillow'. Pillow widens its filter when it shrinks an
-            image and takes uint8 only; the official code is 'bicubic' with 'pillow'.
-            Defaults to 'cv2', the faster.
+            image, so that fine scars are averaged and not skipped, and takes uint8
+            only; OpenCV is faster. Defaults to 'pillow', as the official code and as
+            ``RandomScalePaste`` in training.
 
     Raises:
         ValueError: If ``size`` is not two positive integers.
+        TypeError: In ``transform``, if Pillow shall resize an image that is not uint8.
 
     Example:
         >>> import numpy as np
@@ -119,8 +121,8 @@ class LetterBox(BaseTransform):
     """
 
     def __init__(self, size: tuple[int, int], pad_val: int = 128,
-                 seg_pad_val: int = 255, interpolation: str = 'bilinear',
-                 backend: str = 'cv2') -> None:
+                 seg_pad_val: int = 255, interpolation: str = 'bicubic',
+                 backend: str = 'pillow') -> None:
         self.size = check_size(size)
         self.pad_val = pad_val
         self.seg_pad_val = seg_pad_val
@@ -129,6 +131,11 @@ class LetterBox(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Letterbox ``results``; see the class."""
+        if self.backend == 'pillow' and results['img'].dtype != np.uint8:
+            raise TypeError(
+                f"LetterBox: image of {results['img'].dtype} "
+                f"({results.get('img_path', 'no path')}), expected uint8: load it "
+                "with to_float32=False, or set backend='cv2'")
         new_size = fitting_size(results['img'].shape[:2], self.size)
         spare_h, spare_w = (s - n for s, n in zip(self.size, new_size))
         top, left = spare_h // 2, spare_w // 2

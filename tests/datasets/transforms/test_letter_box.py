@@ -132,23 +132,25 @@ def test_label_is_where_the_interpolated_image_is(shape, backend):
 
 
 def test_official_resize():
-    """'bicubic' with 'pillow' is the official code's resize and paste."""
+    """The defaults are the official code's resize and paste."""
     img = np.random.default_rng(0).integers(0, 256, (75, 100, 3), np.uint8)
-    results = LetterBox((32, 32), interpolation='bicubic', backend='pillow')(
-        {'img': img})
+    results = LetterBox((32, 32))({'img': img})
     canvas = Image.new('RGB', (32, 32), (128, 128, 128))
     canvas.paste(Image.fromarray(img).resize((32, 24), Image.BICUBIC), (0, 4))
     np.testing.assert_array_equal(results['img'], np.asarray(canvas))
-    other = LetterBox((32, 32))({'img': img})['img']
+    other = LetterBox((32, 32), interpolation='bilinear', backend='cv2')
+    other = other({'img': img})['img']
     assert (other != results['img']).any()
 
 
 def test_float_images():
     img = np.full((5, 10, 3), 0.25, np.float32)
-    out = LetterBox((10, 10))({'img': img})['img']
+    out = LetterBox((10, 10), backend='cv2')({'img': img})['img']
     assert out.dtype == np.float32
     assert (out[3:7] == 0.25).all()
     assert (out[:2] == 128).all()
+    with pytest.raises(TypeError, match=r"float32.*no path.*backend='cv2'"):
+        LetterBox((10, 10))({'img': img})
 
 
 @pytest.mark.parametrize(('shape', 'size', 'side', 'align_corners'), [
@@ -242,7 +244,7 @@ def test_bad_size(size):
 
 
 def test_repr_builds_the_same():
-    box = LetterBox([20, 30], 7, 0, 'bicubic', 'pillow')
+    box = LetterBox([20, 30], 7, 0, 'bilinear', 'cv2')
     assert repr(eval(repr(box))) == repr(box)
     assert repr(box) == ("LetterBox(size=(20, 30), pad_val=7, seg_pad_val=0, "
-                         "interpolation='bicubic', backend='pillow')")
+                         "interpolation='bilinear', backend='cv2')")
