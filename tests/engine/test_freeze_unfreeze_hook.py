@@ -228,6 +228,18 @@ def test_what_the_user_froze_stays_frozen(tmp_path):
     assert model.backbone.layer2[0].bn1.training
 
 
+def test_parameter_frozen_by_hand_stays_frozen(tmp_path):
+    model = TinySegmentor()
+    model.backbone[0].weight.requires_grad_(False)
+    runner, recorder = train(
+        tmp_path, hook_cfg(unfreeze_iter=1), model=model, epochs=1)
+    assert said(runner, 'froze 7 parameters')
+    assert not model.backbone[0].weight.requires_grad
+    changed = moved(recorder.states[0], recorder.states[-1], 'backbone')
+    assert 'backbone.0.weight' not in changed
+    assert 'backbone.3.weight' in changed
+
+
 def test_norm_that_the_model_holds_in_eval_is_not_put_in_train_mode(tmp_path):
     class Held(nn.Sequential):
         """As a backbone's own norm_eval does it."""
