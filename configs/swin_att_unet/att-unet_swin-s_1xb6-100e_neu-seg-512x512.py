@@ -8,4 +8,6 @@ model = dict(
     decode_head=dict(
         decoder_channels=[512, 256, 128, 128],
         # the shallowest gated skip goes without a 1x1 convolution
-        skip_channels=[192, 96, 128, None]))
+        skip_channels=[192, 96, 128, None],
+        # which the official network has all the same, unused
+        idle_channels=64))

@@ -10,9 +10,6 @@ data_preprocessor = dict(
     seg_pad_val=255,
     # training batches of unequal images are padded to multiples of this
     size_divisor=32)
-# the decoder uses the maps of stages 2 and 4 alone: the output norms of stages 1
-# and 3 get no gradient, which several GPUs have to be told
-find_unused_parameters = True
 model = dict(
     type='EncoderDecoderWithImage',
     data_preprocessor=data_preprocessor,

@@ -1,0 +1,340 @@
+"""Every config builds, reads its data, predicts and learns one step.
+
+Data sets are made up and small, inputs shrunk to 64x64, weights never downloaded.
+"""
+
+import copy
+import re
+import socket
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS, HOOKS, MODELS
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(p for p in ROOT.glob('configs/*/*.py') if p.parent.name != '_base_')
+DATA_BASES = sorted(ROOT.glob('configs/_base_/datasets/*.py'))
+NAME = re.compile(
+    r'(?P<model>[a-z0-9-]+(_[a-z0-9-]+)?)(?P<pretrained>_in1k-pre)?'
+    r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<schedule>\d+e|demo)'
+    r'_(?P<dataset>[a-z-]+)-(?P<height>\d+)x(?P<width>\d+)')
+DATASETS_OF_NAMES = {
+    'navel-orange': ('NavelOrangeDataset', 'data/navel_orange'),
+    'neu-seg': ('NEUSegDataset', 'data/neu_seg'),
+    'synthetic-oranges': ('NavelOrangeDataset', 'data/synthetic_oranges'),
+    'my-set': ('BaseSegDataset', 'data/my_set')}
+# of four classes, as published (rivals: as MMSegmentation's modules give them)
+PARAMETERS = {
+    'fastsegformer-e_efficientformerv2-s0': 5_013_044,
+    'fastsegformer-e-ppm-noirb_efficientformerv2-s0': 4_482_836,
+    'fastsegformer-e-ppm_efficientformerv2-s0': 4_494_324,
+    'fastsegformer-e-msp-noirb_efficientformerv2-s0': 5_001_556,
+    'fastsegformer-p_poolformer-s12': 14_891_940,
+    'fastsegformer-p-ppm-noirb_poolformer-s12': 13_547_460,
+    'fastsegformer-p-ppm_poolformer-s12': 13_564_324,
+    'fastsegformer-p-msp-noirb_poolformer-s12': 14_875_076,
+    'fastsegformer_poolformer-s24': 28_332_484,
+    'fastsegformer_poolformer-s36': 43_120_708,
+    'fastsegformer_swin-t': 40_387_582,
+    'att-unet_swin-t': 49_229_322,
+    'att-unet_swin-s': 71_080_826,
+    'fast-scnn': 1_453_692,
+    'bisenetv1_r18': 13_419_916,
+    'bisenetv2': 14_768_420,
+    'pidnet-s': 7_717_001,
+    'pidnet-m': 28_759_113,
+    'pidnet-l': 37_306_473,
+    'unet-s5-d16': 29_060_936,
+    'segformer_mit-b0': 3_716_196,
+    'deeplabv3plus_r18-d8': 12_466_052}
+IMAGE_SHAPES = [(60, 48), (40, 70)]
+every_config = pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """No test of a config may reach for the network."""
+    def refuse(self, address):
+        raise AssertionError(f'a config test tried to connect to {address}')
+
+    monkeypatch.setattr(socket.socket, 'connect', refuse)
+    init_default_scope('mmseg')
+    # inputs this small gain nothing from threads, and lose where CPUs are shared
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """A folder with tiny sets in the layouts of VOC, NEU-Seg and Cityscapes."""
+    root = tmp_path_factory.mktemp('data')
+    rng = np.random.default_rng(0)
+
+    def write(image_path, label_path, classes=4):
+        image_path, label_path = root / image_path, root / label_path
+        for i, (height, width) in enumerate(IMAGE_SHAPES):
+            image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+            label = np.zeros((height, width), np.uint8)
+            for c in range(1, classes):
+                label[10 * c - 5:10 * c, 5:35] = c
+            for path, array in ((image_path, image), (label_path, label)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path).format(i), array)
+
+    for split in ('train', 'val', 'test'):
+        for name, classes in (('voc', 4), ('mine', 2)):
+            write(f'{name}/JPEGImages/{{}}.jpg', f'{name}/SegmentationClass/{{}}.png',
+                  classes)
+            names = root / f'{name}/ImageSets/Segmentation/{split}.txt'
+            names.parent.mkdir(parents=True, exist_ok=True)
+            names.write_text('0\n1\n')
+        write(f'neu/images/{split}/{{}}.jpg', f'neu/annotations/{split}/{{}}.png')
+        write(f'city/leftImg8bit/{split}/a/{{}}_leftImg8bit.png',
+              f'city/gtFine/{split}/a/{{}}_gtFine_labelTrainIds.png')
+    return root
+
+
+def read(path, data):
+    """A config with its data sets put in the made-up folder, and no downloads."""
+    cfg = Config.fromfile(path)
+    layouts = dict(
+        NEUSegDataset='neu', CityscapesDataset='city', BaseSegDataset='mine')
+    for split in ('train', 'val', 'test'):
+        loader = cfg[f'{split}_dataloader']
+        loader.num_workers, loader.persistent_workers = 0, False
+        loader.dataset.data_root = str(data / layouts.get(loader.dataset.type, 'voc'))
+    if 'model' in cfg:
+        remove_pretrained(cfg.model)
+    return cfg
+
+
+def remove_pretrained(node):
+    if isinstance(node, dict):
+        node.pop('pretrained', None)
+        if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
+            node.pop('init_cfg')
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, (dict, list, tuple)):
+            remove_pretrained(child)
+
+
+def shrink(cfg, side=64):
+    """Let the pipelines of all splits make inputs of ``side`` pixels."""
+    for split in ('train', 'val', 'test'):
+        for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
+            if transform.type in ('RandomScalePaste', 'LetterBox'):
+                transform.size = (side, side)
+
+
+def test_configs_are_found():
+    assert len(CONFIGS) >= 74
+    assert {p.parent.name for p in CONFIGS} >= {
+        'fastsegformer', 'swin_att_unet', 'comparison'}
+    assert len(DATA_BASES) == 7
+    models = {NAME.fullmatch(p.stem)['model'] for p in CONFIGS}
+    assert set(PARAMETERS) == models
+
+
+@every_config
+def test_name_and_content_agree(path):
+    cfg = Config.fromfile(path)
+    name = NAME.fullmatch(path.stem)
+    assert cfg.train_dataloader.batch_size == int(name['batch'])
+    assert cfg.crop_size == (int(name['height']), int(name['width']))
+    kind, root = DATASETS_OF_NAMES[name['dataset']]
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert (dataset.type, dataset.data_root) == (kind, root)
+    if name['schedule'] == 'demo':
+        assert cfg.train_cfg.type == 'IterBasedTrainLoop'
+    else:
+        # test_schedule looks at these
+        base = Config.fromfile(
+            ROOT / f"configs/_base_/schedules/adam_{name['schedule']}.py")
+        assert cfg.train_cfg.max_epochs == int(name['schedule'][:-1])
+        for key in ('train_cfg', 'optim_wrapper', 'param_scheduler'):
+            assert cfg[key] == base[key]
+    # a pretrained backbone is frozen for the first twentieth of the epochs
+    frozen = [h for h in cfg.get('custom_hooks', [])
+              if h.type == 'FreezeUnfreezeHook']
+    init_cfg = cfg.model.backbone.get('init_cfg')
+    if name['pretrained']:
+        assert init_cfg.type == 'Pretrained'
+        assert [h.unfreeze_epoch for h in frozen] == [cfg.train_cfg.max_epochs // 20]
+    else:
+        assert (init_cfg, frozen) == (None, [])
+    # one GPU and a CPU have to do, and all networks see the same input
+    assert 'SyncBN' not in cfg.pretty_text
+    assert cfg.model.data_preprocessor == dict(
+        type='SegDataPreProcessor', mean=[0, 0, 0], std=[255, 255, 255],
+        bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size_divisor=32)
+    excluded = cfg.test_evaluator.get('exclude_background', False)
+    assert excluded == (name['dataset'] == 'neu-seg')
+
+
+@every_config
+def test_at_most_three_levels_of_inheritance(path):
+    def depth(path):
+        bases = Config._get_base_files(str(path))
+        return 1 + max((depth(path.parent / base) for base in bases), default=0)
+
+    assert depth(path) <= 3
+
+
+@every_config
+def test_trains_and_predicts(path, data):
+    cfg = read(path, data)
+    shrink(cfg)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    network = NAME.fullmatch(path.stem)['model']
+    if cfg.model.decode_head.num_classes == 4:
+        assert sum(p.numel() for p in model.parameters()) == PARAMETERS[network]
+
+    train_set = DATASETS.build(cfg.train_dataloader.dataset)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    assert isinstance(optim_wrapper.optimizer, torch.optim.Adam)
+    watched = [next(model.backbone.parameters()), model.decode_head.conv_seg.weight]
+    before = [p.detach().clone() for p in watched]
+    model.train()
+    batch = model.data_preprocessor(
+        pseudo_collate([train_set[0], train_set[1]]), training=True)
+    assert batch['inputs'].shape == (2, 3, 64, 64)
+    loss, _ = model.parse_losses(model(**batch, mode='loss'))
+    assert torch.isfinite(loss)
+    optim_wrapper.backward(loss)
+    unused = [n for n, p in model.named_parameters()
+              if p.requires_grad and p.grad is None]
+    # several GPUs have to be told of parameters without gradient
+    assert bool(unused) == cfg.get('find_unused_parameters', False), unused
+    optim_wrapper.step()
+    for old, new in zip(before, watched):
+        assert torch.isfinite(new).all()
+        assert not torch.equal(old, new)
+
+    test_set = DATASETS.build(cfg.test_dataloader.dataset)
+    model.eval()
+    with torch.no_grad():
+        samples = [model.test_step(pseudo_collate([test_set[i]]))[0] for i in (0, 1)]
+    for sample, shape in zip(samples, IMAGE_SHAPES):
+        assert sample.pred_sem_seg.data.shape == (1, *shape)
+        assert sample.gt_sem_seg.data.shape == (1, *shape)
+        assert sample.seg_logits.data.isfinite().all()
+    evaluator = Evaluator(cfg.test_evaluator)
+    evaluator.dataset_meta = test_set.metainfo
+    evaluator.process(samples)
+    assert 0 <= evaluator.evaluate(len(samples))['mIoU'] <= 100
+
+    for hook in cfg.get('custom_hooks', []):
+        HOOKS.build(hook)
+
+
+@pytest.mark.parametrize('path', DATA_BASES, ids=lambda p: p.stem)
+def test_data_base(path, data):
+    cfg = read(path, data)
+    letterboxed = any(t.type == 'LetterBox' for t in cfg.test_pipeline)
+    train_set = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len(train_set) == len(train_set.metainfo['palette'][:2]) == 2
+    for sample in (train_set[0], train_set[1]):
+        size = sample['inputs'].shape[1:]
+        assert sample['inputs'].dtype == torch.uint8
+        assert sample['data_samples'].gt_sem_seg.data.shape[1:] == size
+        if letterboxed:
+            assert size == cfg.crop_size
+        else:
+            assert all(s <= c for s, c in zip(size, cfg.crop_size))
+    for split in ('val', 'test'):
+        dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
+        for sample, shape in zip((dataset[0], dataset[1]), IMAGE_SHAPES):
+            assert sample['data_samples'].gt_sem_seg.data.shape == (1, *shape)
+            assert sample['data_samples'].ori_shape == shape
+            if letterboxed:
+                assert sample['inputs'].shape == (3, *cfg.crop_size)
+                assert sum(sample['data_samples'].padding_size) > 0
+    augmented = DATASETS.build(
+        {**cfg.test_dataloader.dataset, 'pipeline': cfg.tta_pipeline})[0]
+    flips = [s.flip for s in augmented['data_samples']]
+    assert len(flips) == (2 if letterboxed else 12)
+    assert sum(flips) == len(flips) // 2
+
+
+def learning_rates(cfg, epoch_length):
+    """The learning rate of each iteration, as MMEngine steps it."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([parameter], lr=cfg.optim_wrapper.optimizer.lr)
+    schedulers = []
+    for scheduler in copy.deepcopy(cfg.param_scheduler):
+        kind = PARAM_SCHEDULERS.get(scheduler.pop('type'))
+        if scheduler.pop('convert_to_iter_based', False):
+            schedulers.append(kind.build_iter_from_epoch(
+                optimizer, epoch_length=epoch_length, **scheduler))
+        else:
+            schedulers.append(kind(optimizer, **scheduler))
+    rates = []
+    for _ in range(epoch_length * cfg.train_cfg.get('max_epochs', 0)
+                   or cfg.train_cfg.max_iters):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize('epochs', [100, 1000])
+def test_schedule(epochs):
+    cfg = Config.fromfile(ROOT / f'configs/_base_/schedules/adam_{epochs}e.py')
+    adam = cfg.optim_wrapper.optimizer
+    assert (adam.type, adam.betas, adam.weight_decay) == ('Adam', (0.9, 0.999), 0)
+    assert cfg.train_cfg.max_epochs == epochs
+    length = 8  # iterations an epoch
+    rates = learning_rates(cfg, length)
+    assert len(rates) == epochs * length
+    assert rates[0] == pytest.approx(1e-5)
+    assert rates[3 * length] == max(rates) == pytest.approx(1e-4)
+    warm, low = rates[:3 * length], rates[(epochs - 15) * length:]
+    assert warm == sorted(warm)
+    assert rates[3 * length:] == sorted(rates[3 * length:], reverse=True)
+    middle = (3 + epochs - 15) * length // 2
+    assert rates[middle] == pytest.approx((1e-4 + 1e-6) / 2, rel=1e-3)
+    assert len(low) == 15 * length
+    assert max(low) == pytest.approx(1e-6, rel=1e-3)
+    assert min(low) == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_demo_schedule():
+    path, = [p for p in CONFIGS if '-demo_' in p.name]
+    cfg = Config.fromfile(path)
+    rates = learning_rates(cfg, 1)
+    assert rates[0] == pytest.approx(cfg.base_lr / 10)
+    assert rates[cfg.warmup_iters] == max(rates) == pytest.approx(cfg.base_lr)
+    assert rates[-1] == pytest.approx(1e-5, rel=0.05)
+
+
+@pytest.mark.parametrize('name', [
+    'fastsegformer-e_efficientformerv2-s0_1xb8-demo_synthetic-oranges-224x224',
+    'fastsegformer-e_efficientformerv2-s0_in1k-pre_1xb32-100e_neu-seg-224x224'])
+def test_whole_run(name, data, tmp_path):
+    """Train, validate, keep the best and test, as `mim train` and `mim test` do."""
+    cfg = read(ROOT / f'configs/fastsegformer/{name}.py', data)
+    shrink(cfg)
+    cfg.work_dir = str(tmp_path)
+    cfg.train_dataloader.batch_size = 2
+    limit = 'max_iters' if 'demo' in name else 'max_epochs'
+    cfg.train_cfg.update({limit: 2, 'val_interval': 1})
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    metrics = runner.test()
+    assert {'mIoU', 'mPA', 'mPrecision', 'mRecall', 'aAcc'} <= set(metrics)
+    assert len(list(tmp_path.glob('best_mIoU_*.pth'))) == 1
+    assert list(tmp_path.rglob('*confusion*.csv'))
