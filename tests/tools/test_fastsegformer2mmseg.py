@@ -414,6 +414,19 @@ def test_writes_whole_or_not_at_all(tmp_path, monkeypatch):
     assert torch.equal(model.decode_head.conv_seg.bias, expected)
 
 
+def test_dataset(tmp_path, monkeypatch):
+    src, dst = tmp_path / 'official.pth', tmp_path / 'dst.pth'
+    torch.save(official(E), src)
+    run_tool(monkeypatch, src, dst, '--dataset', 'NavelOrangeDataset')
+    meta = torch.load(dst, weights_only=True)['meta']['dataset_meta']
+    assert meta['classes'] == ('background', 'sunburn', 'ulcer', 'wind scarring')
+    assert len(meta['palette']) == 4
+    with pytest.raises(SystemExit, match=r'has 19 classes, but .* has 4'):
+        run_tool(monkeypatch, src, dst, '--force', '--dataset', 'CityscapesDataset')
+    with pytest.raises(SystemExit, match="'Oranges' is not registered"):
+        run_tool(monkeypatch, src, dst, '--force', '--dataset', 'Oranges')
+
+
 def test_what_the_tool_prints(tmp_path, monkeypatch, capsys):
     src, dst = tmp_path / 'official.pth', tmp_path / 'dst.pth'
     torch.save(official(E), src)

@@ -24,13 +24,18 @@ def parse_args():
     parser.add_argument(
         '--force', action='store_true', help='write over DST if it exists'
     )
+    parser.add_argument(
+        '--dataset',
+        help='registered data set that the network was trained on, such as '
+        'NavelOrangeDataset: its class names and colours are stored for inference',
+    )
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
     try:
-        conversion = convert_checkpoint(args.src, args.dst, args.force)
+        conversion = convert_checkpoint(args.src, args.dst, args.force, args.dataset)
     except (OSError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
     network = conversion.network

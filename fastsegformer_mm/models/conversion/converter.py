@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mmseg.registry import DATASETS
 
 from fastsegformer_mm.version import __version__
 
@@ -173,7 +174,7 @@ def convert_state_dict(weights):
     return Conversion(network, converted, dropped, absent)
 
 
-def convert_checkpoint(src, dst, force=False):
+def convert_checkpoint(src, dst, force=False, dataset=None):
     """Convert an official checkpoint file to one of MMEngine's layout.
 
     A segmentor's file is what ``load_from`` and the test tools take. A backbone's
@@ -185,6 +186,10 @@ def convert_checkpoint(src, dst, force=False):
         dst (str | Path): The file to write, ``{'state_dict': ..., 'meta': ...}``.
             Its folder is made, and it appears complete or not at all.
         force (bool): Write over an existing file. Defaults to False.
+        dataset (str, optional): The registered data set that a segmentor was
+            trained on. Its classes and palette are stored, so that inference by
+            ``init_model`` or ``MMSegInferencer`` names and colours them; official
+            files do not tell. Defaults to None.
 
     Returns:
         Conversion: What was converted.
@@ -193,7 +198,8 @@ def convert_checkpoint(src, dst, force=False):
         FileExistsError: dst exists, and force is False.
         FileNotFoundError: src does not exist.
         ValueError: src holds no weights alone, no known network, or keys that do
-            not all fit; the message names the file.
+            not all fit; the message names the file. Or the data set is unknown or
+            has another number of classes.
     """
     dst = Path(dst)
     if dst.exists() and not force:
@@ -213,6 +219,8 @@ def convert_checkpoint(src, dst, force=False):
         converted_from=Path(src).name,
         fastsegformer_mm_version=__version__,
     )
+    if dataset is not None:
+        meta['dataset_meta'] = _dataset_meta(dataset, network)
     dst.parent.mkdir(parents=True, exist_ok=True)
     partial = dst.with_name(f'.{dst.name}.{os.getpid()}.partial')
     try:
@@ -221,6 +229,24 @@ def convert_checkpoint(src, dst, force=False):
     finally:
         partial.unlink(missing_ok=True)
     return conversion
+
+
+def _dataset_meta(name, network):
+    """Classes and palette of a registered data set, for this network."""
+    known = DATASETS.get(name)
+    if known is None:
+        raise ValueError(
+            f'data set {name!r} is not registered; give the name of its class, such '
+            "as 'NavelOrangeDataset'"
+        )
+    meta = {key: known.METAINFO[key] for key in ('classes', 'palette')}
+    if len(meta['classes']) != network.num_classes:
+        raise ValueError(
+            f'data set {name!r} has {len(meta["classes"])} classes, but the network '
+            f'({network.name}) has {network.num_classes}; give the data set that it '
+            'was trained on, or none'
+        )
+    return meta
 
 
 def _rename(key, value, network, is_swin):
