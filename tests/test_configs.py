@@ -3,7 +3,6 @@
 Data sets are made up and small, inputs shrunk to 64x64, weights never downloaded.
 """
 
-import copy
 import re
 import socket
 from pathlib import Path
@@ -16,7 +15,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, HOOKS, MODELS
 
@@ -159,7 +158,7 @@ def test_name_and_content_agree(path):
     if name['schedule'] == 'demo':
         assert cfg.train_cfg.type == 'IterBasedTrainLoop'
     else:
-        # test_schedule looks at these
+        # tests/test_schedules.py looks at these
         base = Config.fromfile(
             ROOT / f"configs/_base_/schedules/adam_{name['schedule']}.py")
         assert cfg.train_cfg.max_epochs == int(name['schedule'][:-1])
@@ -240,6 +239,30 @@ def test_trains_and_predicts(path, data):
         HOOKS.build(hook)
 
 
+def test_poolformer_takes_official_weights(tmp_path):
+    """Bare, with the classifier's norm and head, and without output norms."""
+    path = ROOT / ('configs/fastsegformer/fastsegformer-p_poolformer-s12_in1k-pre_'
+                   '1xb32-100e_neu-seg-224x224.py')
+    cfg = Config.fromfile(path)
+    assert cfg.checkpoint.endswith('/poolformer_s12.pth.tar')
+    init_cfg = cfg.model.backbone.init_cfg
+    assert init_cfg == dict(type='Pretrained', checkpoint=cfg.checkpoint)
+    init_cfg.checkpoint = str(tmp_path / 'poolformer_s12.pth.tar')
+    remaining = {**cfg.model.backbone, 'init_cfg': None}
+    official = {k: v for k, v in MODELS.build(remaining).state_dict().items()
+                if not k.startswith('norm')}
+    torch.save({**official, 'norm.weight': torch.ones(512),
+                'head.weight': torch.ones(1000, 512)}, init_cfg.checkpoint)
+    model = MODELS.build(cfg.model)
+    key = 'network.6.1.mlp.fc2.weight'
+    assert not torch.equal(model.backbone.state_dict()[key], official[key])
+    model.init_weights()
+    loaded = model.backbone.state_dict()
+    assert len(official) > 100
+    for key, value in official.items():
+        assert torch.equal(loaded[key], value), key
+
+
 @pytest.mark.parametrize('path', DATA_BASES, ids=lambda p: p.stem)
 def test_data_base(path, data):
     cfg = read(path, data)
@@ -269,58 +292,6 @@ def test_data_base(path, data):
     assert sum(flips) == len(flips) // 2
 
 
-def learning_rates(cfg, epoch_length):
-    """The learning rate of each iteration, as MMEngine steps it."""
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.Adam([parameter], lr=cfg.optim_wrapper.optimizer.lr)
-    schedulers = []
-    for scheduler in copy.deepcopy(cfg.param_scheduler):
-        kind = PARAM_SCHEDULERS.get(scheduler.pop('type'))
-        if scheduler.pop('convert_to_iter_based', False):
-            schedulers.append(kind.build_iter_from_epoch(
-                optimizer, epoch_length=epoch_length, **scheduler))
-        else:
-            schedulers.append(kind(optimizer, **scheduler))
-    rates = []
-    for _ in range(epoch_length * cfg.train_cfg.get('max_epochs', 0)
-                   or cfg.train_cfg.max_iters):
-        rates.append(optimizer.param_groups[0]['lr'])
-        optimizer.step()
-        for scheduler in schedulers:
-            scheduler.step()
-    return rates
-
-
-@pytest.mark.parametrize('epochs', [100, 1000])
-def test_schedule(epochs):
-    cfg = Config.fromfile(ROOT / f'configs/_base_/schedules/adam_{epochs}e.py')
-    adam = cfg.optim_wrapper.optimizer
-    assert (adam.type, adam.betas, adam.weight_decay) == ('Adam', (0.9, 0.999), 0)
-    assert cfg.train_cfg.max_epochs == epochs
-    length = 8  # iterations an epoch
-    rates = learning_rates(cfg, length)
-    assert len(rates) == epochs * length
-    assert rates[0] == pytest.approx(1e-5)
-    assert rates[3 * length] == max(rates) == pytest.approx(1e-4)
-    warm, low = rates[:3 * length], rates[(epochs - 15) * length:]
-    assert warm == sorted(warm)
-    assert rates[3 * length:] == sorted(rates[3 * length:], reverse=True)
-    middle = (3 + epochs - 15) * length // 2
-    assert rates[middle] == pytest.approx((1e-4 + 1e-6) / 2, rel=1e-3)
-    assert len(low) == 15 * length
-    assert max(low) == pytest.approx(1e-6, rel=1e-3)
-    assert min(low) == pytest.approx(1e-6, rel=1e-3)
-
-
-def test_demo_schedule():
-    path, = [p for p in CONFIGS if '-demo_' in p.name]
-    cfg = Config.fromfile(path)
-    rates = learning_rates(cfg, 1)
-    assert rates[0] == pytest.approx(cfg.base_lr / 10)
-    assert rates[cfg.warmup_iters] == max(rates) == pytest.approx(cfg.base_lr)
-    assert rates[-1] == pytest.approx(1e-5, rel=0.05)
-
-
 @pytest.mark.parametrize('name', [
     'fastsegformer-e_efficientformerv2-s0_1xb8-demo_synthetic-oranges-224x224',
     'fastsegformer-e_efficientformerv2-s0_in1k-pre_1xb32-100e_neu-seg-224x224'])
@@ -338,3 +309,20 @@ def test_whole_run(name, data, tmp_path):
     assert {'mIoU', 'mPA', 'mPrecision', 'mRecall', 'aAcc'} <= set(metrics)
     assert len(list(tmp_path.glob('best_mIoU_*.pth'))) == 1
     assert list(tmp_path.rglob('*confusion*.csv'))
+
+
+def test_test_time_augmentation(data):
+    """Letterboxed and mirrored: cut, flipped back and merged at the image's size."""
+    path, = [p for p in CONFIGS if '-demo_' in p.name]
+    cfg = read(path, data)
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    model = MODELS.build({**cfg.tta_model, 'module': cfg.model}).eval()
+    with torch.no_grad():
+        merged, = model.test_step(pseudo_collate([dataset[0]]))
+        plain, mirrored = (
+            sample.seg_logits.data.softmax(0) for sample in model.module.test_step(
+                {k: list(v) for k, v in dataset[0].items()}))
+    assert merged.pred_sem_seg.data.shape == (1, *IMAGE_SHAPES[0])
+    assert not torch.equal(plain, mirrored)
+    assert torch.equal(merged.pred_sem_seg.data[0], (plain + mirrored).argmax(0))

@@ -1,0 +1,73 @@
+"""The model index: valid, complete, and in agreement with configs and READMEs."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from modelindex.load_model_index import load
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = sorted(
+    p for p in (ROOT / 'configs').iterdir() if p.is_dir() and p.name != '_base_')
+every_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda p: p.name)
+
+
+@pytest.fixture(scope='module')
+def index():
+    return load(str(ROOT / 'model-index.yml'))
+
+
+def test_index_is_valid(index):
+    assert index.check(silent=True) == []
+    assert len(index.models) >= 74
+    collections = {c.name for c in index.collections}
+    assert {m.in_collection for m in index.models} == collections
+
+
+def test_every_config_is_listed_once(index):
+    listed = [m.config for m in index.models]
+    configs = [str(p.relative_to(ROOT)) for folder in FOLDERS
+               for p in folder.glob('*.py')]
+    assert len(configs) >= 74
+    assert sorted(listed) == sorted(configs)
+    # `mim` and MMEngine find a model by its name
+    assert [m.name for m in index.models] == [Path(c).stem for c in listed]
+
+
+def test_every_metafile_is_imported():
+    imported = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
+    assert sorted(imported) == [
+        str(f.relative_to(ROOT) / 'metafile.yml') for f in FOLDERS]
+
+
+def test_metadata_agrees_with_names(index):
+    for model in index.models:
+        batch = int(re.search(r'_1xb(\d+)-', model.name)[1])
+        epochs = re.search(r'-(\d+)e_', model.name)
+        assert model.metadata.data['Batch Size'] == batch
+        assert model.metadata.data.get('Epochs') == (epochs and int(epochs[1]))
+        assert ('Pretrained' in model.metadata.data) == ('_in1k-pre_' in model.name)
+
+
+@every_folder
+def test_readme_links_every_config_of_its_folder(folder):
+    text = (folder / 'README.md').read_text()
+    links = [link for link in re.findall(r'\]\(([^)]+)\)', text)
+             if not link.startswith('http')]
+    assert [link for link in links if not (folder / link).exists()] == []
+    configs = {p.name for p in folder.glob('*.py')}
+    assert configs == {link for link in links if link.endswith('.py')}
+
+
+@every_folder
+def test_published_results_are_in_the_readme(folder, index):
+    """Figures of the metafile and of the README's row of the same config."""
+    rows = {m[1]: m[0] for m in re.finditer(
+        r'^\|.*\]\(([^)]+)\.py\).*$', (folder / 'README.md').read_text(), re.M)}
+    models = [m for m in index.models
+              if m.results and Path(m.config).parent.name == folder.name]
+    for model in models:
+        for figure in model.results[0].metrics.values():
+            assert f'| {figure:.2f} |' in rows[model.name]
+    assert len(models) == (4 if folder.name == 'fastsegformer' else 0)
