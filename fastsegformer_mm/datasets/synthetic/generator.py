@@ -13,7 +13,8 @@ from PIL import Image
 
 from fastsegformer_mm.version import __version__
 
-from .defects import SUNBURN, ULCER, WIND_SCARRING, add_defects
+from .defects import add_defects
+from .marks import SUNBURN, ULCER, WIND_SCARRING
 from .orange import make_peel
 from .scene import cast_shadow, fruit_outline, make_background, photograph, render
 
