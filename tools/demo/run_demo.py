@@ -46,7 +46,7 @@ def latest_metrics(work_dir):
     files = sorted(work_dir.rglob('metrics.json'), key=lambda f: f.stat().st_mtime)
     if not files:
         sys.exit(f'demo: testing left no metrics.json below {work_dir}')
-    return json.loads(files[-1].read_text())
+    return json.loads(files[-1].read_text())['metrics']
 
 
 def main():

@@ -80,6 +80,51 @@ def _torch_load(load, path, map_location):
         ) from error
 
 
+def read_official(path, map_location='cpu'):
+    """Read the weights of a network or backbone, out of whatever they are wrapped in.
+
+    Args:
+        path (str | Path): A file or URL that holds a dict of tensors, bare, under
+            ``'state_dict'`` or under ``'model'``; its keys may have the prefix
+            ``module.`` that DataParallel gives.
+        map_location (str): Where the tensors go. Defaults to ``'cpu'``.
+
+    Returns:
+        OrderedDict[str, Tensor]: The weights, without that prefix.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not one of tensors alone, or not a dict of them.
+
+    Example:
+        >>> weights = {'model': {'module.head.bias': torch.ones(2)}}
+        >>> torch.save(weights, '/tmp/official.pth')
+        >>> read_official('/tmp/official.pth')
+        OrderedDict([('head.bias', tensor([1., 1.]))])
+    """
+    content = weights = read_weights(path, map_location)
+    if isinstance(content, dict):
+        for wrapping in ('state_dict', 'model'):
+            if isinstance(content.get(wrapping), dict):
+                weights = content[wrapping]
+                break
+    if (
+        not isinstance(weights, dict)
+        or not weights
+        or not all(isinstance(v, torch.Tensor) for v in weights.values())
+    ):
+        found = (
+            f'a dict with the keys {_some(content)}'
+            if isinstance(content, dict)
+            else f'a {type(content).__name__}'
+        )
+        raise ValueError(
+            f'checkpoint {str(path)!r} holds {found}; expected a dict of tensors, '
+            "bare or under 'state_dict' or 'model'"
+        )
+    return OrderedDict((k.removeprefix('module.'), v) for k, v in weights.items())
+
+
 def load_official_backbone(path, prefix=None, map_location='cpu'):
     """Read a backbone's weights from an official ImageNet checkpoint.
 
@@ -105,28 +150,7 @@ def load_official_backbone(path, prefix=None, map_location='cpu'):
         >>> load_official_backbone('/tmp/official.pth')
         OrderedDict([('patch_embed.0.bias', tensor([1., 1.]))])
     """
-    content = weights = read_weights(path, map_location)
-    if isinstance(content, dict):
-        for wrapping in ('state_dict', 'model'):
-            if isinstance(content.get(wrapping), dict):
-                weights = content[wrapping]
-                break
-    if (
-        not isinstance(weights, dict)
-        or not weights
-        or not all(isinstance(v, torch.Tensor) for v in weights.values())
-    ):
-        found = (
-            f'a dict with the keys {_some(content)}'
-            if isinstance(content, dict)
-            else f'a {type(content).__name__}'
-        )
-        raise ValueError(
-            f'checkpoint {str(path)!r} holds {found}; expected a dict of tensors, '
-            "bare or under 'state_dict' or 'model'"
-        )
-    # a checkpoint saved from DistributedDataParallel
-    weights = OrderedDict((re.sub(r'^module\.', '', k), v) for k, v in weights.items())
+    weights = read_official(path, map_location)
     if prefix:
         start = prefix.rstrip('.') + '.'
         keys = [k for k in weights if k.startswith(start)]

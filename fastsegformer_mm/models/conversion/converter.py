@@ -10,7 +10,7 @@ from mmseg.registry import DATASETS
 
 from fastsegformer_mm.version import __version__
 
-from ..backbones.official_checkpoint import read_weights
+from ..backbones.official_checkpoint import read_official
 from ..backbones.swin_last_norm import SwinLastNorm, convert_official_swin
 from .recognition import PREFIX, Network, recognise
 
@@ -52,45 +52,6 @@ class Conversion:
             for name, _ in module.named_parameters()
             if prefix + name in self.state_dict
         )
-
-
-def read_official(path):
-    """Official weights, out of whatever they are wrapped in.
-
-    Args:
-        path (str | Path): A file that holds a dict of tensors, bare, under
-            ``'state_dict'`` or under ``'model'``; its keys may have the prefix
-            ``module.`` that DataParallel gives.
-
-    Returns:
-        dict[str, Tensor]: The weights, without that prefix.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not a file of tensors alone (``weights_only=True``), or
-            not a dict of tensors.
-
-    Example:
-        >>> weights = {'model': {'module.head.bias': torch.ones(2)}}
-        >>> torch.save(weights, '/tmp/official.pth')
-        >>> read_official('/tmp/official.pth')
-        {'head.bias': tensor([1., 1.])}
-    """
-    weights = read_weights(path)
-    for wrapping in ('state_dict', 'model'):
-        if isinstance(weights, dict) and isinstance(weights.get(wrapping), dict):
-            weights = weights[wrapping]
-            break
-    if (
-        not isinstance(weights, dict)
-        or not weights
-        or not all(isinstance(v, torch.Tensor) for v in weights.values())
-    ):
-        raise ValueError(
-            f'checkpoint {str(path)!r} does not hold a dict of tensors, bare or under '
-            "'state_dict' or 'model'; give a file of weights"
-        )
-    return {key.removeprefix('module.'): value for key, value in weights.items()}
 
 
 def convert_state_dict(weights):
