@@ -10,6 +10,10 @@ STACK ?= onedl
 PYTHON ?= python3
 PYTEST_ARGS ?=
 
+ifeq ($(filter $(STACK),onedl openmmlab),)
+$(error STACK=$(STACK): it is onedl (the default) or openmmlab)
+endif
+
 VENV := $(if $(filter openmmlab,$(STACK)),.venv-openmmlab,.venv)
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.installed

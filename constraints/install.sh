@@ -31,6 +31,8 @@ Nothing half-made is left: mend the cause and run the same command again."
 }
 
 [ -f "$pins" ] || die "there is no constraints/$stack.txt; STACK is one of: onedl, openmmlab"
+command -v "$python" >/dev/null ||
+  die "there is no $python. Name a Python >= 3.10: make PYTHON=python3.11 ..."
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
   die "$("$python" --version 2>&1) is too old: Python >= 3.10 is needed. Name one: make PYTHON=python3.11 ..."
 
