@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import PARAM_SCHEDULERS
+from mmengine.optim import CosineAnnealingLR, LinearLR
 
+KINDS = {'CosineAnnealingLR': CosineAnnealingLR, 'LinearLR': LinearLR}
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -17,7 +18,7 @@ def learning_rates(cfg, epoch_length):
     optimizer = torch.optim.Adam([parameter], lr=cfg.optim_wrapper.optimizer.lr)
     schedulers = []
     for scheduler in copy.deepcopy(cfg.param_scheduler):
-        kind = PARAM_SCHEDULERS.get(scheduler.pop('type'))
+        kind = KINDS[scheduler.pop('type')]
         if scheduler.pop('convert_to_iter_based', False):
             schedulers.append(kind.build_iter_from_epoch(
                 optimizer, epoch_length=epoch_length, **scheduler))
@@ -61,3 +62,13 @@ def test_demo_schedule():
     assert rates[0] == pytest.approx(cfg.base_lr / 10)
     assert rates[cfg.warmup_iters] == max(rates) == pytest.approx(cfg.base_lr)
     assert rates[-1] == pytest.approx(1e-5, rel=0.05)
+
+
+def test_two_epochs_on_a_cpu():
+    path = ROOT / 'configs/_base_/schedules/adam_2e.py'
+    cfg = Config.fromfile(path)
+    rates = learning_rates(cfg, 400)
+    assert len(rates) == 800
+    assert rates[0] == pytest.approx(cfg.base_lr / 10)
+    assert rates[40] == max(rates) == pytest.approx(cfg.base_lr)
+    assert rates[-1] == pytest.approx(1e-6, abs=1e-7)
