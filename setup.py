@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
@@ -20,28 +21,44 @@ MIM_PARTS = ('configs', 'tools', 'model-index.yml')
 NAME = 'fastsegformer_mm'
 
 
+def copy_mim_parts(target: Path):
+    """Put configs, tools and the model index below ``target``."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for part in MIM_PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            ignore = shutil.ignore_patterns('__pycache__', '*.pyc')
+            shutil.copytree(source, target / part, ignore=ignore)
+        else:
+            shutil.copy2(source, target / part)
+
+
+# An editable install is used from the checkout itself, where configs/ and tools/
+# stand beside the package; nothing is copied for it.
+
+
 class BuildWithMim(build_py):
-    """Copies configs, tools and the model index into the built package."""
+    """Copies the parts into the built package, where MIM looks for them."""
 
     def run(self):
         super().run()
-        if self.editable_mode:
-            # An editable install is used from the checkout itself, where MIM
-            # finds configs/ and tools/ beside the package.
-            return
-        target = Path(self.build_lib) / NAME / '.mim'
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for part in MIM_PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(
-                    source,
-                    target / part,
-                    ignore=shutil.ignore_patterns('__pycache__', '*.pyc'),
-                )
-            else:
-                shutil.copy2(source, target / part)
+        if not self.editable_mode:
+            copy_mim_parts(Path(self.build_lib) / NAME / '.mim')
+
+
+class WheelWithMim(bdist_wheel):
+    """Copies the parts beside the wheel's metadata too.
+
+    OneDL's MIM takes the folder of the first installed file for the package. pip
+    sorts the files, and NAME-VERSION.dist-info/ comes before NAME/ wherever a
+    distribution has the name of its package.
+    """
+
+    def write_wheelfile(self, wheelfile_base, *args, **kwargs):
+        super().write_wheelfile(wheelfile_base, *args, **kwargs)
+        if not self.get_finalized_command('build_py').editable_mode:
+            copy_mim_parts(Path(wheelfile_base) / '.mim')
 
 
 def version() -> str:
@@ -96,7 +113,7 @@ setup(
     packages=find_packages(include=[NAME, f'{NAME}.*']),
     install_requires=['numpy', 'packaging'],
     extras_require=EXTRAS,
-    cmdclass={'build_py': BuildWithMim},
+    cmdclass={'build_py': BuildWithMim, 'bdist_wheel': WheelWithMim},
     classifiers=[
         'Programming Language :: Python :: 3',
         'Topic :: Scientific/Engineering :: Image Recognition',

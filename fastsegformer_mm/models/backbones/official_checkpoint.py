@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from mmengine.dist import barrier, get_dist_info
 
+from fastsegformer_mm.engine.safe_globals import allow_mmengine_checkpoints
+
 # What an ImageNet classifier has beyond the backbone, and the integer buffers
 # of the official attention, which its constructor makes anew.
 NOT_BACKBONE = re.compile(r'^(norm|head|dist_head)\.|(^|\.)attention_bias_idxs$')
@@ -61,6 +63,8 @@ def _download(url, **kwargs):
 
 
 def _torch_load(load, path, map_location):
+    # again, because OneDL's MMEngine takes them away after each of its own loads
+    allow_mmengine_checkpoints()
     try:
         return load(path, map_location=map_location, weights_only=True)
     except OSError as error:
