@@ -7,7 +7,6 @@ side. ``make demo`` runs it.
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -54,8 +53,6 @@ def main():
     python, mim = sys.executable, Path(sys.executable).with_name('mim')
     work_dir = ROOT / args.work_dir
     options = ['--cfg-options', *args.cfg_options] if args.cfg_options else []
-    # a second demo starts over rather than mix two runs' checkpoints
-    shutil.rmtree(work_dir, ignore_errors=True)
 
     if not (ROOT / DATA).exists():
         run(
