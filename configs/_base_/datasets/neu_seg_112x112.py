@@ -1,0 +1,88 @@
+# NEU-Seg (hot-rolled steel, 200x200), letterboxed to 112x112: for a CPU.
+dataset_type = 'NEUSegDataset'
+data_root = 'data/neu_seg'
+crop_size = (112, 112)  # height, width
+
+meta_keys = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'pad_shape',
+             'scale_factor', 'flip', 'flip_direction', 'reduce_zero_label',
+             # lets the segmentor cut the letterbox off again
+             'padding_size')
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    # The official order is jitter, flip, placing; as the place is uniformly
+    # random, flipping afterwards gives the same distribution.
+    dict(
+        type='RandomScalePaste',
+        size=crop_size,
+        aspect_jitter=0.3,
+        scale_range=(0.25, 2.0),
+        pad_val=128,
+        seg_pad_val=0),
+    dict(type='RandomFlip', prob=0.5),
+    dict(
+        type='RandomHSV', hue_gain=0.1, saturation_gain=0.7, value_gain=0.3),
+    dict(type='PackSegInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LetterBox', size=crop_size),
+    # after the letterbox: labels are compared at the image's own size
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs', meta_keys=meta_keys)
+]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            # before the letterbox: the segmentor cuts the padding off first
+            # and flips back second
+            [
+                dict(type='RandomFlip', prob=0., direction='horizontal'),
+                dict(type='RandomFlip', prob=1., direction='horizontal')
+            ],
+            [dict(type='LetterBox', size=crop_size)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs', meta_keys=meta_keys)]
+        ])
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    # one batch of a single image would leave the norm layers nothing to average
+    drop_last=True,
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(
+            img_path='images/train', seg_map_path='annotations/train'),
+        pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(
+            img_path='images/val', seg_map_path='annotations/val'),
+        pipeline=test_pipeline))
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        data_prefix=dict(
+            img_path='images/test', seg_map_path='annotations/test'),
+        pipeline=test_pipeline))
+
+# published NEU-Seg figures leave the background out of the mean
+val_evaluator = dict(type='DefectIoUMetric', exclude_background=True)
+test_evaluator = val_evaluator

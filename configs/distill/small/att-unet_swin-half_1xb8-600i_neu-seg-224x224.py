@@ -1,0 +1,24 @@
+# A teacher of this folder.
+_base_ = [
+    '../../_base_/models/swin_half_att_unet.py',
+    '../../_base_/datasets/neu_seg_224x224.py',
+    '../../_base_/schedules/adam_600i.py', '../../_base_/default_runtime.py'
+]
+# so few iterations know the classes' shares from the start
+model = dict(
+    decode_head=dict(
+        init_cfg=dict(
+            type='Normal',
+            std=0.01,
+            override=dict(
+                name='conv_seg', type='ClassPrior', prior=[88, 2, 8, 2]))))
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=1,
+    sampler=dict(type='InfiniteSampler', shuffle=True))
+val_dataloader = dict(num_workers=1)
+test_dataloader = dict(num_workers=1)
+default_hooks = dict(
+    logger=dict(interval=20, log_metric_by_epoch=False),
+    checkpoint=dict(by_epoch=False, interval=600))
+log_processor = dict(by_epoch=False)

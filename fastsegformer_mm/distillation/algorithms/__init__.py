@@ -1,0 +1,3 @@
+from .multi_resolution_distill import MultiResolutionDistill
+
+__all__ = ['MultiResolutionDistill']

@@ -1,0 +1,161 @@
+"""The pairs of a distiller: where they come from, and why one does not fit."""
+
+import difflib
+
+from mmengine.utils import import_modules_from_strings
+from prettytable import PrettyTable
+from torch import Tensor, nn
+
+from fastsegformer_mm.distillation.errors import DistillationError
+
+
+def check_sources(distiller: dict, student: nn.Module, teacher: nn.Module) -> None:
+    """Look every recorder's source up in the network that it records.
+
+    Args:
+        distiller (dict): Config of the distiller.
+        student (nn.Module): What ``student_recorders`` are about.
+        teacher (nn.Module): What ``teacher_recorders`` are about.
+
+    Raises:
+        DistillationError: A module or parameter does not exist; with the nearest
+            names.
+    """
+    for role, network in (('student', student), ('teacher', teacher)):
+        for name, cfg in (distiller.get(f'{role}_recorders') or {}).items():
+            kind, source = cfg['type'].split('.')[-1], cfg['source']
+            if kind.startswith('Module'):
+                known = dict(network.named_modules())
+            elif kind.startswith('Parameter'):
+                known = dict(network.named_parameters())
+            else:
+                _check_code(role, name, kind, source)
+                continue
+            if source not in known or not source:
+                raise DistillationError(
+                    f'{role}_recorders.{name}: the {role} ({type(network).__name__}) '
+                    f'has no {kind.removesuffix("Outputs").removesuffix("Inputs").lower()} '
+                    f'{source!r}. The nearest: {", ".join(_nearest(source, known))}'
+                )
+
+
+def _nearest(source, known):
+    near = difflib.get_close_matches(source, known, n=5)
+    if near:
+        return near
+    # nothing alike: the children of the deepest part of the path that exists
+    parent = source
+    while parent and parent not in known:
+        parent = parent.rpartition('.')[0]
+    depth = parent.count('.') + bool(parent)
+    return [k for k in known if k.startswith(parent) and k.count('.') == depth and k]
+
+
+def _check_code(role, name, kind, source):
+    """A function's or method's path, as MMRazor will look it up."""
+    parts = source.split('.')
+    levels = 2 if kind.startswith('Method') else 1
+    owner = import_modules_from_strings(
+        '.'.join(parts[:-levels]), allow_failed_imports=True
+    )
+    for part in parts[-levels:]:
+        found = getattr(owner, part, None)
+        if found is None:
+            raise DistillationError(
+                f'{role}_recorders.{name}: there is no {source!r}. The nearest: '
+                f'{", ".join(difflib.get_close_matches(part, dir(owner), n=5))}'
+            )
+        owner = found
+
+
+def _arguments(distiller):
+    """(loss, its argument, mapping, recorder, recorded source's name) of all."""
+    for loss, mapping in distiller.loss_forward_mappings.items():
+        for argument, record in mapping.items():
+            manager = (
+                distiller.student_recorders
+                if record['from_student']
+                else distiller.teacher_recorders
+            )
+            yield loss, argument, record, manager.get_recorder(record['recorder'])
+
+
+def explain_failure(distiller) -> str | None:
+    """Which pair made a forward pass fail, while its records are still there.
+
+    Args:
+        distiller (ConfigurableDistiller): After the forward passes.
+
+    Returns:
+        str, optional: The message; None where all pairs go together, so that
+        the failure is somewhere else.
+    """
+    for loss, argument, record, recorder in _arguments(distiller):
+        role = 'student' if record['from_student'] else 'teacher'
+        if not recorder.data_buffer and not hasattr(recorder, 'module_string'):
+            other = distiller.teacher_recorders.recorders.values()
+            if role == 'student' and not any(r.data_buffer for r in other):
+                return None  # the teacher's own forward pass failed
+            return (
+                f'{loss}.{argument}: {recorder.source!r} of the {role} exists but '
+                'was never called in its forward pass, so nothing was recorded. '
+                'Record a layer that is called as a module (a head computes its '
+                'loss by its method `forward`; take one of its layers, such as '
+                'decode_head.conv_seg)'
+            )
+    for loss, mapping in distiller.loss_forward_mappings.items():
+        forward = {}
+        for argument, record in mapping.items():
+            raw = {**record, 'connector': None, 'connector_idx': None}
+            try:
+                forward[argument] = distiller.get_record(**record)
+            except Exception as error:
+                return (
+                    f'{loss}.{argument}: the connector {record.get("connector")!r} '
+                    f'does not take {_shape(distiller.get_record(**raw))}, what '
+                    f'{record["recorder"]!r} recorded: {error}'
+                )
+        try:
+            distiller.distill_losses[loss](**forward)
+        except Exception as error:
+            pair = ', '.join(f'{k} {_shape(v)}' for k, v in forward.items())
+            return (
+                f'{loss} ({type(distiller.distill_losses[loss]).__name__}) cannot '
+                f'compare its pair ({pair}): {error or type(error).__name__}. Maps of '
+                'different sizes need a loss that resizes the teacher (PKLLoss, '
+                'NFDLoss, or any other in ResizeTeacherLoss); different channels need '
+                'a connector'
+            )
+    return None
+
+
+def describe_pairs(distiller) -> PrettyTable:
+    """A table of all pairs, with the shapes of what is recorded now."""
+    rows = {}
+    for loss, argument, record, recorder in _arguments(distiller):
+        row = rows.setdefault(loss, {'teacher': [], 'student': [], 'connector': []})
+        index = record.get('data_idx')
+        shape = _shape(recorder.get_record_data(record.get('record_idx', 0), index))
+        source = recorder.source if index is None else f'{recorder.source}[{index}]'
+        role = 'student' if record['from_student'] else 'teacher'
+        row[role].append(f'{source} {shape}')
+        name = record.get('connector')
+        if name:
+            connector = distiller.connectors[name]
+            size = sum(p.numel() for p in connector.parameters())
+            row['connector'].append(f'{name} ({size:,} parameters)')
+    table = PrettyTable(['pair', 'teacher', 'student', 'connector', 'weight'])
+    table.align = 'l'
+    for loss, row in rows.items():
+        weight = getattr(distiller.distill_losses[loss], 'loss_weight', '-')
+        cells = ('\n'.join(row[c]) or '-' for c in ('teacher', 'student', 'connector'))
+        table.add_row([loss, *cells, weight])
+    return table
+
+
+def _shape(record):
+    if isinstance(record, Tensor):
+        return tuple(record.shape)
+    if isinstance(record, list | tuple):
+        return [_shape(r) for r in record]
+    return type(record).__name__

@@ -1,0 +1,5 @@
+from .check_teacher_hook import CheckTeacherHook
+from .distill_schedule_hook import DistillScheduleHook
+from .export_student_hook import ExportStudentHook
+
+__all__ = ['CheckTeacherHook', 'DistillScheduleHook', 'ExportStudentHook']

@@ -1,0 +1,89 @@
+"""Whether this is the teacher that the training needs."""
+
+import copy
+import itertools
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+
+from fastsegformer_mm.distillation.errors import DistillationError
+
+
+@HOOKS.register_module()
+class CheckTeacherHook(Hook):
+    """Before training, compare the teacher's classes with the data set's, score it.
+
+    A teacher that was trained for the same classes in another order teaches
+    nonsense without any error; its checkpoint names them.
+
+    Args:
+        num_batches (int): Validation batches to score the teacher on; 0 does not,
+            -1 takes all. Defaults to 0.
+        pipeline (list[dict], optional): The data pipeline of these batches, where
+            the teacher's is another than the student's. Defaults to None: that of
+            ``val_dataloader``, from which the images come.
+
+    Raises:
+        DistillationError: The classes differ.
+
+    Example:
+        >>> custom_hooks = [
+        ...     dict(type='mmrazor.CheckTeacherHook', num_batches=50)]
+    """
+
+    def __init__(
+        self,
+        num_batches: int = 0,
+        pipeline: list[dict] | None = None,
+    ) -> None:
+        self.num_batches = num_batches
+        self.pipeline = pipeline
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare, then score."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._compare(runner, model.teacher)
+        if self.num_batches:
+            self._score(runner, model.teacher)
+
+    def _compare(self, runner, teacher):
+        classes = runner.train_dataloader.dataset.metainfo.get('classes')
+        if not classes or not teacher.loaded_from:
+            return
+        if not teacher.classes:
+            runner.logger.info(
+                f'CheckTeacherHook: {teacher.loaded_from} does not name its classes; '
+                f'they are taken to be {", ".join(classes)}'
+            )
+        elif list(teacher.classes) != list(classes):
+            raise DistillationError(
+                f'the teacher {teacher.loaded_from} was trained for the classes '
+                f'{", ".join(teacher.classes)}; the data set has '
+                f'{", ".join(classes)}. They must be the same, in one order: train '
+                "the teacher on this data set, or set the dataset's metainfo to the "
+                "teacher's order and convert the labels"
+            )
+
+    @torch.no_grad()
+    def _score(self, runner, teacher):
+        cfg = copy.deepcopy(runner.cfg.val_dataloader)
+        if self.pipeline is not None:
+            cfg.dataset.pipeline = self.pipeline
+        # once, and no process is to stay for it
+        cfg.update(num_workers=0, persistent_workers=False)
+        dataloader = runner.build_dataloader(cfg)
+        evaluator = runner.build_evaluator(copy.deepcopy(runner.cfg.val_evaluator))
+        evaluator.dataset_meta = dataloader.dataset.metainfo
+        batches = None if self.num_batches < 0 else self.num_batches
+        images = 0
+        for batch in itertools.islice(dataloader, batches):
+            outputs = teacher.network.test_step(batch)
+            images += len(outputs)
+            evaluator.process(data_samples=outputs, data_batch=batch)
+        size = min(images * runner.world_size, len(dataloader.dataset))
+        metrics = evaluator.evaluate(size)
+        figures = ', '.join(f'{k} {v:.2f}' for k, v in metrics.items())
+        runner.logger.info(f'Teacher on {size} validation images: {figures}')

@@ -1,0 +1,85 @@
+"""Beside each checkpoint of a distillation, the student alone."""
+
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+from mmrazor.registry import HOOKS
+
+from fastsegformer_mm.distillation.export import export_student
+
+
+@HOOKS.register_module()
+class ExportStudentHook(Hook):
+    """Write the student of each checkpoint into the folder ``student`` beside it.
+
+    ``work_dirs/NAME/student/best_mIoU_epoch_90.pth`` is the student of
+    ``work_dirs/NAME/best_mIoU_epoch_90.pth`` in the layout of its own config:
+    ``mim test mmseg STUDENT_CONFIG --checkpoint THAT`` gives what the validation
+    of the distillation gave. A file whose checkpoint CheckpointHook has removed
+    is removed too.
+
+    Args:
+        folder (str): Its name. Defaults to 'student'.
+
+    Raises:
+        ValueError: When training starts, if there is no CheckpointHook.
+
+    Example:
+        >>> custom_hooks = [dict(type='mmrazor.ExportStudentHook')]
+    """
+
+    # after CheckpointHook, which is VERY_LOW
+    priority = 'LOWEST'
+
+    def __init__(self, folder: str = 'student') -> None:
+        self.folder = folder
+        self._exported: dict[Path, int] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the hook whose checkpoints are looked at."""
+        found = [h for h in runner.hooks if isinstance(h, CheckpointHook)]
+        if not found:
+            raise ValueError(
+                'ExportStudentHook exports what CheckpointHook writes, and there is '
+                "none: set default_hooks.checkpoint to dict(type='CheckpointHook')"
+            )
+        self._checkpoint_hook = found[0]
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+    ) -> None:
+        """Export what was written after this iteration."""
+        self._export(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Export what was written after this epoch."""
+        self._export(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics=None) -> None:
+        """Export a new best one; not when only validation is run."""
+        if hasattr(self, '_checkpoint_hook'):
+            self._export(runner)
+
+    @master_only
+    def _export(self, runner: Runner) -> None:
+        hook = self._checkpoint_hook
+        written = {
+            hook.last_ckpt,
+            getattr(hook, 'best_ckpt_path', None),
+            *getattr(hook, 'best_ckpt_path_dict', {}).values(),
+        }
+        for name in written - {None}:
+            path = Path(name)
+            if not path.is_file():
+                continue
+            stamp = path.stat().st_mtime_ns
+            if self._exported.get(path) == stamp:
+                continue
+            out = export_student(path, path.parent / self.folder / path.name)
+            self._exported[path] = stamp
+            runner.logger.info(f'ExportStudentHook: the student alone is in {out}')
+        for path in [p for p in self._exported if not p.is_file()]:
+            (path.parent / self.folder / path.name).unlink(missing_ok=True)
+            del self._exported[path]

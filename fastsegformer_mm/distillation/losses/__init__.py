@@ -1,0 +1,5 @@
+from .nfd_loss import NFDLoss
+from .pkl_loss import PKLLoss
+from .resize_teacher_loss import ResizeTeacherLoss
+
+__all__ = ['NFDLoss', 'PKLLoss', 'ResizeTeacherLoss']
