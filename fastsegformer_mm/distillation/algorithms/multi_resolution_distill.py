@@ -68,8 +68,10 @@ class MultiResolutionDistill(SingleTeacherDistill):
             the arguments. Defaults to False.
         compile_student (bool | dict): The same for the student. Defaults to
             False.
+        data_preprocessor (dict, optional): Not used. Runner hands a config's
+            top-level one over; the batch is prepared by the student's own.
         kwargs: Of :class:`SingleTeacherDistill`: ``calculate_student_loss``,
-            ``data_preprocessor``, ``init_cfg``, ``module_inplace``.
+            ``init_cfg``, ``module_inplace``.
 
     Raises:
         DistillationError: The two have different numbers of classes, a recorder's
@@ -97,6 +99,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
         fuse_teacher: bool = False,
         compile_teacher: bool | dict = False,
         compile_student: bool | dict = False,
+        data_preprocessor: dict | None = None,
         **kwargs,
     ):
         for name in ('teacher_trainable', 'teacher_norm_eval', 'student_trainable'):
