@@ -1,0 +1,29 @@
+"""Write the student of a distillation's checkpoint as a checkpoint of its own."""
+
+import argparse
+
+from fastsegformer_mm.distillation.export import export_student
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description="Take the student out of a distillation's checkpoint, in the "
+        'layout of its own config: for mim test, deployment, or training on. '
+        'ExportStudentHook does the same during training.'
+    )
+    parser.add_argument('src', help='checkpoint of a distillation')
+    parser.add_argument('dst', help='checkpoint to write; its folder is made')
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    try:
+        out = export_student(args.src, args.dst)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
+    print(f'wrote {out}')
+
+
+if __name__ == '__main__':
+    main()
