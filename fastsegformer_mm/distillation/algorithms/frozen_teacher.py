@@ -4,6 +4,7 @@ import contextlib
 import glob
 import logging
 import time
+from pathlib import Path
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -133,7 +134,7 @@ class FrozenTeacher:
         start = time.perf_counter()
         try:
             checkpoint = read_weights(path)
-            weights = checkpoint.get('state_dict', checkpoint)
+            weights = _state_dict(checkpoint, path)
             # a teacher that was itself distilled
             if any(k.startswith(STUDENT) for k in weights):
                 weights = student_weights(weights)
@@ -149,7 +150,7 @@ class FrozenTeacher:
                 path,
                 optional={k for k in own if k.startswith(AUXILIARY)},
             )
-        except (ValueError, OSError, AttributeError) as error:
+        except (ValueError, OSError) as error:
             raise DistillationError(f'the teacher was not loaded: {error}') from error
         self.loaded_from = path
         meta = checkpoint.get('meta') or {}
@@ -173,7 +174,8 @@ class FrozenTeacher:
         image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
         image = image.to(next(self.network.parameters()))
         before = self._records(recorders, image)
-        fuse_conv_bn(self.network).requires_grad_(False)
+        # the layers put in for the BatchNorms are new ones
+        fuse_conv_bn(self.network).eval().requires_grad_(False)
         after = self._records(recorders, image)
         for name, expected in before.items():
             if len(expected) != len(after[name]) or any(
@@ -196,13 +198,26 @@ class FrozenTeacher:
         }
 
 
+def _state_dict(checkpoint, path):
+    weights = checkpoint
+    if isinstance(checkpoint, dict):
+        weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, dict) or not all(isinstance(k, str) for k in weights):
+        raise ValueError(
+            f'checkpoint {path!r} holds a {type(weights).__name__}; expected tensors '
+            "under the names of the network's weights, bare or in 'state_dict'"
+        )
+    return weights
+
+
 def find_one(pattern: str) -> str:
     """The one file that ``pattern`` names; a URL is returned as it is.
 
     Raises:
         DistillationError: No file matches, or several.
     """
-    if '://' in pattern or not glob.has_magic(pattern):
+    # a folder like `lr[0.1]` has the characters of a pattern in its name
+    if '://' in pattern or not glob.has_magic(pattern) or Path(pattern).is_file():
         return pattern
     found = sorted(glob.glob(pattern))
     if len(found) == 1:
