@@ -287,4 +287,8 @@ def _normalisation(preprocessor):
         )
     else:
         mean, std = torch.zeros(3, dtype=torch.float64), torch.ones(3).double()
-    return mean.expand(3), std.expand(3), preprocessor._channel_conversion
+    # MMSegmentation's own name for it, and that of MMEngine, which OneDL's has
+    for name in ('channel_conversion', '_channel_conversion'):
+        if hasattr(preprocessor, name):
+            reversed_order = getattr(preprocessor, name)
+    return mean.expand(3), std.expand(3), reversed_order
