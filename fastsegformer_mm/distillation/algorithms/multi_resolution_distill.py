@@ -1,5 +1,6 @@
 """Distillation of a student that sees the batch smaller than its teacher."""
 
+import traceback
 from collections.abc import Sequence
 
 from mmengine.config import Config
@@ -239,7 +240,10 @@ class MultiResolutionDistill(SingleTeacherDistill):
         try:
             losses = super().loss(inputs, data_samples)
         except Exception as error:
-            reason = explain_failure(self.distiller)
+            frames = traceback.extract_tb(error.__traceback__)
+            # a forward pass that failed has left only some of the records
+            compared = any(f.name == 'compute_distill_losses' for f in frames)
+            reason = explain_failure(self.distiller) if compared else None
             if reason is None:
                 raise
             raise DistillationError(reason) from error
@@ -298,7 +302,7 @@ def _build(network):
 def _pair(size):
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
         raise DistillationError(
             f'student_size={size!r}: expected None, a number of pixels, or '

@@ -32,14 +32,16 @@ def check_sources(distiller: dict, student: nn.Module, teacher: nn.Module) -> No
                 _check_code(role, name, kind, source)
                 continue
             if source not in known or not source:
+                what = kind.removesuffix('Outputs').removesuffix('Inputs').lower()
                 raise DistillationError(
                     f'{role}_recorders.{name}: the {role} ({type(network).__name__}) '
-                    f'has no {kind.removesuffix("Outputs").removesuffix("Inputs").lower()} '
-                    f'{source!r}. The nearest: {", ".join(_nearest(source, known))}'
+                    f'has no {what} {source!r}. The nearest: '
+                    + ', '.join(_nearest(source, known))
                 )
 
 
 def _nearest(source, known):
+    known = [k for k in known if k]  # the network itself is named ''
     near = difflib.get_close_matches(source, known, n=5)
     if near:
         return near
@@ -48,7 +50,7 @@ def _nearest(source, known):
     while parent and parent not in known:
         parent = parent.rpartition('.')[0]
     depth = parent.count('.') + bool(parent)
-    return [k for k in known if k.startswith(parent) and k.count('.') == depth and k]
+    return [k for k in known if k.startswith(parent) and k.count('.') == depth]
 
 
 def _check_code(role, name, kind, source):
@@ -81,10 +83,10 @@ def _arguments(distiller):
 
 
 def explain_failure(distiller) -> str | None:
-    """Which pair made a forward pass fail, while its records are still there.
+    """Which pair could not be compared, while its records are still there.
 
     Args:
-        distiller (ConfigurableDistiller): After the forward passes.
+        distiller (ConfigurableDistiller): After both forward passes.
 
     Returns:
         str, optional: The message; None where all pairs go together, so that
@@ -92,16 +94,23 @@ def explain_failure(distiller) -> str | None:
     """
     for loss, argument, record, recorder in _arguments(distiller):
         role = 'student' if record['from_student'] else 'teacher'
-        if not recorder.data_buffer and not hasattr(recorder, 'module_string'):
-            other = distiller.teacher_recorders.recorders.values()
-            if role == 'student' and not any(r.data_buffer for r in other):
-                return None  # the teacher's own forward pass failed
+        if not recorder.data_buffer:
             return (
                 f'{loss}.{argument}: {recorder.source!r} of the {role} exists but '
                 'was never called in its forward pass, so nothing was recorded. '
                 'Record a layer that is called as a module (a head computes its '
                 'loss by its method `forward`; take one of its layers, such as '
                 'decode_head.conv_seg)'
+            )
+        raw = {**record, 'connector': None, 'connector_idx': None}
+        try:
+            distiller.get_record(**raw)
+        except Exception:
+            index = [f'{k}={v}' for k, v in record.items() if k.endswith('_idx')]
+            return (
+                f'{loss}.{argument}: there is no {", ".join(index)} in what '
+                f'{recorder.source!r} of the {role} recorded, '
+                f'{_shape(recorder.data_buffer)}: data_idx counts in what one call gave, record_idx the calls, both from 0'
             )
     for loss, mapping in distiller.loss_forward_mappings.items():
         forward = {}
@@ -132,7 +141,7 @@ def explain_failure(distiller) -> str | None:
 def describe_pairs(distiller) -> PrettyTable:
     """A table of all pairs, with the shapes of what is recorded now."""
     rows = {}
-    for loss, argument, record, recorder in _arguments(distiller):
+    for loss, _, record, recorder in _arguments(distiller):
         row = rows.setdefault(loss, {'teacher': [], 'student': [], 'connector': []})
         index = record.get('data_idx')
         shape = _shape(recorder.get_record_data(record.get('record_idx', 0), index))
