@@ -110,7 +110,8 @@ def explain_failure(distiller) -> str | None:
             return (
                 f'{loss}.{argument}: there is no {", ".join(index)} in what '
                 f'{recorder.source!r} of the {role} recorded, '
-                f'{_shape(recorder.data_buffer)}: data_idx counts in what one call gave, record_idx the calls, both from 0'
+                f'{_shape(recorder.data_buffer)}: data_idx counts in what one call '
+                'gave, record_idx the calls, both from 0'
             )
     for loss, mapping in distiller.loss_forward_mappings.items():
         forward = {}
