@@ -15,7 +15,15 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmrazor.registry import MODELS
+from mmseg.structures import SegDataSample
+from mmseg.utils import register_all_modules
+
+from .losses import nfd_loss, pkl_loss, resize_teacher_loss
 
 # what each variant changes in the model's config; `naive` and `compiled` more
 VARIANTS = {
@@ -187,14 +195,6 @@ class Step:
     """
 
     def __init__(self, cfg, variant, batch_size, size, device):
-        # registers MMRazor's parts, which only this process needs
-        from mmengine.logging import MMLogger
-        from mmengine.optim import build_optim_wrapper
-        from mmrazor.registry import MODELS
-        from mmseg.utils import register_all_modules
-
-        import fastsegformer_mm.distillation
-
         MMLogger.get_instance('benchmark_distill', log_level='ERROR')
         register_all_modules(init_default_scope=False)
         init_default_scope('mmseg')
@@ -252,9 +252,6 @@ class Step:
 
 def noise(batch_size, size, num_classes) -> dict:
     """A batch as a dataloader gives it: uint8 images and labels, random."""
-    from mmengine.structures import PixelData
-    from mmseg.structures import SegDataSample
-
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(
         0, 256, (batch_size, 3, *size), dtype=torch.uint8, generator=generator
@@ -280,7 +277,6 @@ def with_teacher_gradients(model) -> None:
     It runs the teacher with gradients and never detaches its maps, so that the
     backward pass goes through the teacher too.
     """
-    from .losses import nfd_loss, pkl_loss, resize_teacher_loss
 
     @contextlib.contextmanager
     def full_precision(student, teacher):

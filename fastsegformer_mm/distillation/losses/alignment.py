@@ -42,7 +42,8 @@ def to_student_size(student: Tensor, teacher: Tensor, what: str = 'channels') ->
     Raises:
         ValueError: If the two are not maps of as many images and channels.
     """
-    if student.dim() != 4 or teacher.dim() != 4 or student.shape[:2] != teacher.shape[:2]:
+    maps = student.dim() == teacher.dim() == 4
+    if not maps or student.shape[:2] != teacher.shape[:2]:
         raise ValueError(
             f'maps of student {tuple(student.shape)} and teacher '
             f'{tuple(teacher.shape)} cannot be compared: expected (N, C, H, W) '

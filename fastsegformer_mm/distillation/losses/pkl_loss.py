@@ -1,6 +1,5 @@
 """The loss on logits of FastSegFormer."""
 
-import torch
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
