@@ -20,12 +20,17 @@ from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
-from mmrazor.registry import MODELS as RAZOR_MODELS
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from fastsegformer_mm.distillation.algorithms import MultiResolutionDistill
+# imported from where MMRazor has been made to import
+from fastsegformer_mm.distillation.algorithms.multi_resolution_distill import (
+    MODELS as RAZOR_MODELS,
+)
+from fastsegformer_mm.distillation.algorithms.multi_resolution_distill import (
+    MultiResolutionDistill,
+)
 
 CLASSES = ('background', 'crack', 'ulcer', 'scar')
 PALETTE = [[0, 0, 0], [200, 40, 40], [40, 200, 40], [40, 40, 200]]
@@ -239,17 +244,20 @@ def runner_cfg(data, work_dir, iters=2, by_epoch=False, **changes):
     small = dict(type='Resize', scale=(32, 32), keep_ratio=False)
     pack = dict(type='PackSegInputs')
 
-    def loader(split, batch_size, pipeline):
+    def loader(split, batch_size, pipeline, sampler='DefaultSampler'):
         return dict(
             batch_size=batch_size, num_workers=0,
-            sampler=dict(type='DefaultSampler', shuffle=False),
+            sampler=dict(type=sampler, shuffle=False),
             dataset=dict(
                 type='BaseSegDataset', data_root=str(data), img_suffix='.png',
+                serialize_data=False,
                 data_prefix=dict(
                     img_path=f'images/{split}', seg_map_path=f'labels/{split}'),
                 metainfo=dict(classes=CLASSES, palette=PALETTE),
                 pipeline=pipeline))
 
+    # the loop of iterations sleeps for seconds where a finite one ends
+    train_sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
     val = loader('val', 1, [load[0], small, load[1], pack])
     train_cfg = (
         dict(by_epoch=True, max_epochs=iters) if by_epoch else
@@ -259,7 +267,7 @@ def runner_cfg(data, work_dir, iters=2, by_epoch=False, **changes):
             default_scope='mmseg', work_dir=str(work_dir),
             experiment_name=uuid.uuid4().hex, log_level='INFO',
             randomness=dict(seed=0), model=model_cfg(),
-            train_dataloader=loader('train', 2, [*load, pack]),
+            train_dataloader=loader('train', 2, [*load, pack], train_sampler),
             val_dataloader=val, test_dataloader=val,
             val_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
             test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
@@ -268,8 +276,7 @@ def runner_cfg(data, work_dir, iters=2, by_epoch=False, **changes):
             default_hooks=dict(
                 logger=dict(type='LoggerHook', interval=1),
                 checkpoint=dict(
-                    type='CheckpointHook', by_epoch=by_epoch, interval=1),
-                visualization=None)),
+                    type='CheckpointHook', by_epoch=by_epoch, interval=1))),
         **changes))
 
 
@@ -278,9 +285,14 @@ def runner(*args, **kwargs):
 
 
 @pytest.fixture(autouse=True)
-def set_up():
-    """Inputs this small gain nothing from threads, and lose where CPUs are shared."""
+def set_up(monkeypatch):
+    """Inputs this small gain nothing from threads, and lose where CPUs are shared.
+
+    Nobody reads the configs that a run writes down, and formatting one takes longer
+    than a training here.
+    """
     init_default_scope('mmseg')
+    monkeypatch.setattr(Config, 'pretty_text', property(lambda self: '# not formatted'))
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

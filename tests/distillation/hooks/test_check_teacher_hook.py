@@ -1,0 +1,88 @@
+"""CheckTeacherHook: the teacher's classes, and what it scores."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fastsegformer_mm.distillation import DistillationError
+
+tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / 'tiny.py')))
+set_up = tiny.set_up
+AT_64 = [
+    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs')]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return tiny.write_data(tmp_path_factory.mktemp('data'))
+
+
+def trained(data, tmp_path, checkpoint, **hook):
+    """A training with the hook, and what it said about the teacher."""
+    model = tiny.model_cfg(teacher_ckpt=str(checkpoint), allow_random_teacher=False)
+    runner = tiny.runner(
+        data, tmp_path / 'work', iters=1, model=model,
+        custom_hooks=[dict(type='mmrazor.CheckTeacherHook', **hook)])
+    before = tiny.weights(runner.model)
+    with tiny.messages(runner.logger) as said:
+        try:
+            runner.train()
+        except DistillationError:
+            assert runner.iter == 0
+            raise
+    assert not tiny.same(before, tiny.weights(runner.model))
+    return [m for m in said if m.startswith(('Teacher on', 'CheckTeacherHook'))]
+
+
+def test_same_classes(data, tmp_path):
+    tiny.save_teacher(tmp_path / 'teacher.pth')
+    assert trained(data, tmp_path, tmp_path / 'teacher.pth') == []
+
+
+@pytest.mark.parametrize('classes', [
+    ('background', 'ulcer', 'crack', 'scar'), ('background', 'crack', 'ulcer', 'mark'),
+    ['background', 'crack', 'ulcer']])
+def test_other_classes_or_another_order(data, tmp_path, classes):
+    checkpoint = tmp_path / 'teacher.pth'
+    tiny.save_teacher(checkpoint, classes=classes)
+    with pytest.raises(DistillationError) as error:
+        trained(data, tmp_path, checkpoint)
+    assert str(error.value).startswith(
+        f'the teacher {checkpoint} was trained for the classes '
+        f'{", ".join(classes)}; the data set has background, crack, ulcer, scar. They '
+        'must be the same, in one order')
+    assert not list(tmp_path.rglob('iter_*.pth'))
+
+
+def test_checkpoint_that_does_not_name_its_classes(data, tmp_path):
+    checkpoint = tmp_path / 'teacher.pth'
+    tiny.save_teacher(checkpoint, classes=())
+    assert trained(data, tmp_path, checkpoint) == [
+        f'CheckTeacherHook: {checkpoint} does not name its classes; they are taken to '
+        'be background, crack, ulcer, scar']
+
+
+@pytest.mark.parametrize('pipeline', [None, AT_64])
+def test_score_is_that_of_the_teacher_alone(data, tmp_path, pipeline):
+    checkpoint = tmp_path / 'teacher.pth'
+    tiny.save_teacher(checkpoint)
+    cfg = tiny.runner_cfg(data, tmp_path / 'alone', model=tiny.teacher())
+    cfg.load_from = str(checkpoint)
+    if pipeline:
+        cfg.test_dataloader.dataset.pipeline = pipeline
+    expected = tiny.Runner.from_cfg(cfg).test()
+    assert 0 < expected['mIoU'] < 100
+    said = trained(data, tmp_path, checkpoint, num_batches=-1, pipeline=pipeline)
+    figures = ', '.join(f'{k} {v:.2f}' for k, v in expected.items())
+    assert said == [f'Teacher on 3 validation images: {figures}']
+    assert f'mIoU {expected["mIoU"]:.2f}' in figures
+
+
+def test_score_of_a_few_batches(data, tmp_path):
+    checkpoint = tmp_path / 'teacher.pth'
+    tiny.save_teacher(checkpoint)
+    line, = trained(data, tmp_path, checkpoint, num_batches=2)
+    assert line.startswith('Teacher on 2 validation images: aAcc ')
