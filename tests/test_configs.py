@@ -54,7 +54,9 @@ PARAMETERS = {
     'pidnet-l': 37_306_473,
     'unet-s5-d16': 29_060_936,
     'segformer_mit-b0': 3_716_196,
-    'deeplabv3plus_r18-d8': 12_466_052}
+    'deeplabv3plus_r18-d8': 12_466_052,
+    'segformer_mit-b2': 24_724_164,
+    'deeplabv3plus_r50-d8': 43_578_328}
 IMAGE_SHAPES = [(60, 48), (40, 70)]
 every_config = pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
 
@@ -137,10 +139,10 @@ def shrink(cfg, side=64):
 
 
 def test_configs_are_found():
-    assert len(CONFIGS) >= 74
+    assert len(CONFIGS) >= 77
     assert {p.parent.name for p in CONFIGS} >= {
         'fastsegformer', 'swin_att_unet', 'comparison'}
-    assert len(DATA_BASES) == 7
+    assert len(DATA_BASES) == 8
     models = {NAME.fullmatch(p.stem)['model'] for p in CONFIGS}
     assert set(PARAMETERS) == models
 

@@ -1,72 +1,18 @@
-# What a FastSegFormer learns from an attention U-Net: seven pairs of normalised
-# feature maps (NFD) and the logits (P&KL), with the paper's weights. A config takes
-# it as `distiller=dict(connectors=..., **_base_.distiller)`.
+# What a FastSegFormer learns from an attention U-Net: the seven pairs of feature maps
+# of nfd.py, and the logits (P&KL), with the paper's weights. A config takes it as
+# `distiller=dict(connectors=..., **_base_.distiller)`.
 #
 # pair     student                      teacher
-# stage1-4 the backbone's four maps     the backbone's four maps
-# pyramid  pyramid output, stride 32    bottleneck, stride 32
-# fusion   fusion output, stride 8      decoder level 3, stride 8
-# branch   image branch, stride 2       decoder level 1, stride 2
 # logits   at the input's size          at the input's size
+_base_ = './nfd.py'
 distiller = dict(
-    type='ConfigurableDistiller',
     student_recorders=dict(
-        backbone=dict(type='ModuleOutputs', source='backbone'),
-        pyramid=dict(type='ModuleOutputs', source='decode_head.pyramid'),
-        fusion=dict(type='ModuleOutputs', source='decode_head.fusion'),
-        branch=dict(type='ModuleOutputs', source='decode_head.branch'),
         logits=dict(type='ModuleOutputs', source='decode_head.conv_seg')),
     teacher_recorders=dict(
-        backbone=dict(type='ModuleOutputs', source='backbone'),
-        pyramid=dict(type='ModuleOutputs', source='decode_head.bottleneck'),
-        fusion=dict(type='ModuleOutputs', source='decode_head.decoder.1'),
-        branch=dict(type='ModuleOutputs', source='decode_head.decoder.3'),
         logits=dict(type='ModuleOutputs', source='decode_head.conv_seg')),
     distill_losses=dict(
-        loss_nfd_stage1=dict(type='NFDLoss', loss_weight=5.0),
-        loss_nfd_stage2=dict(type='NFDLoss', loss_weight=5.0),
-        loss_nfd_stage3=dict(type='NFDLoss', loss_weight=5.0),
-        loss_nfd_stage4=dict(type='NFDLoss', loss_weight=5.0),
-        loss_nfd_pyramid=dict(type='NFDLoss', loss_weight=5.0),
-        loss_nfd_fusion=dict(type='NFDLoss', loss_weight=5.0),
-        loss_nfd_branch=dict(type='NFDLoss', loss_weight=5.0),
         loss_pkl=dict(type='PKLLoss', tau=2.0, k1=0.5, loss_weight=0.5)),
     loss_forward_mappings=dict(
-        loss_nfd_stage1=dict(
-            preds_S=dict(
-                from_student=True, recorder='backbone', data_idx=0,
-                connector='stage1'),
-            preds_T=dict(from_student=False, recorder='backbone', data_idx=0)),
-        loss_nfd_stage2=dict(
-            preds_S=dict(
-                from_student=True, recorder='backbone', data_idx=1,
-                connector='stage2'),
-            preds_T=dict(from_student=False, recorder='backbone', data_idx=1)),
-        loss_nfd_stage3=dict(
-            preds_S=dict(
-                from_student=True, recorder='backbone', data_idx=2,
-                connector='stage3'),
-            preds_T=dict(from_student=False, recorder='backbone', data_idx=2)),
-        loss_nfd_stage4=dict(
-            preds_S=dict(
-                from_student=True, recorder='backbone', data_idx=3,
-                connector='stage4'),
-            preds_T=dict(from_student=False, recorder='backbone', data_idx=3)),
-        loss_nfd_pyramid=dict(
-            preds_S=dict(
-                from_student=True, recorder='pyramid',
-                connector='pyramid'),
-            preds_T=dict(from_student=False, recorder='pyramid')),
-        loss_nfd_fusion=dict(
-            preds_S=dict(
-                from_student=True, recorder='fusion',
-                connector='fusion'),
-            preds_T=dict(from_student=False, recorder='fusion')),
-        loss_nfd_branch=dict(
-            preds_S=dict(
-                from_student=True, recorder='branch',
-                connector='branch'),
-            preds_T=dict(from_student=False, recorder='branch')),
         loss_pkl=dict(
             preds_S=dict(from_student=True, recorder='logits'),
             preds_T=dict(from_student=False, recorder='logits'))))
