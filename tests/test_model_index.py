@@ -63,8 +63,9 @@ def test_readme_links_every_config_of_its_folder(folder):
 @every_folder
 def test_published_results_are_in_the_readme(folder, index):
     """Figures of the metafile and of the README's row of the same config."""
-    rows = {m[1]: m[0] for m in re.finditer(
-        r'^\|.*\]\((?:[a-z_]+/)?([^)/]+)\.py\).*$', (folder / 'README.md').read_text(), re.M)}
+    text = (folder / 'README.md').read_text()
+    row = r'^\|.*\]\((?:[a-z_]+/)?([^)/]+)\.py\).*$'
+    rows = {m[1]: m[0] for m in re.finditer(row, text, re.M)}
     models = [m for m in index.models
               if m.results and (ROOT / m.config).is_relative_to(folder)]
     for model in models:
