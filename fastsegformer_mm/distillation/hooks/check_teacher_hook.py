@@ -27,7 +27,8 @@ class CheckTeacherHook(Hook):
             ``val_dataloader``, from which the images come.
 
     Raises:
-        DistillationError: The classes differ.
+        DistillationError: When training starts: the classes differ, the model has
+            no teacher, or there are no validation images to score it on.
 
     Example:
         >>> custom_hooks = [
@@ -45,6 +46,17 @@ class CheckTeacherHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Compare, then score."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if not hasattr(model, 'teacher'):
+            raise DistillationError(
+                f'CheckTeacherHook: {type(model).__name__} has no teacher, it is no '
+                'MultiResolutionDistill; take the hook out of custom_hooks'
+            )
+        if self.num_batches and not runner.cfg.get('val_dataloader'):
+            raise DistillationError(
+                f'CheckTeacherHook: num_batches={self.num_batches} scores the teacher '
+                'on validation images, and there is no val_dataloader; set '
+                'num_batches=0, or one with its val_evaluator'
+            )
         self._compare(runner, model.teacher)
         if self.num_batches:
             self._score(runner, model.teacher)
