@@ -86,3 +86,22 @@ def test_score_of_a_few_batches(data, tmp_path):
     tiny.save_teacher(checkpoint)
     line, = trained(data, tmp_path, checkpoint, num_batches=2)
     assert line.startswith('Teacher on 2 validation images: aAcc ')
+
+
+def test_score_without_validation_images(data, tmp_path):
+    runner = tiny.runner(
+        data, tmp_path, val_dataloader=None, val_cfg=None, val_evaluator=None,
+        custom_hooks=[dict(type='mmrazor.CheckTeacherHook', num_batches=-1)])
+    with pytest.raises(DistillationError, match=(
+            r'num_batches=-1 scores the teacher on validation images, and there is no '
+            r'val_dataloader; set num_batches=0')):
+        runner.train()
+
+
+def test_model_without_a_teacher(data, tmp_path):
+    runner = tiny.runner(
+        data, tmp_path, model=tiny.student(),
+        custom_hooks=[dict(type='mmrazor.CheckTeacherHook')])
+    with pytest.raises(DistillationError, match=(
+            'CheckTeacherHook: EncoderDecoder has no teacher')):
+        runner.train()
