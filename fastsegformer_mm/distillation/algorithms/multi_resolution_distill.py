@@ -62,7 +62,8 @@ class MultiResolutionDistill(SingleTeacherDistill):
         teacher_precision (str, optional): 'float32', 'float16' or 'bfloat16', an
             autocast of the teacher's own. Defaults to None: that of the training.
         teacher_channels_last (bool): Run the teacher in this memory format.
-            Defaults to False.
+            MMRazor's losses that view a map as a matrix (CWD) then need
+            ResizeTeacherLoss around them. Defaults to False.
         fuse_teacher (bool): Fold the teacher's BatchNorms into the convolutions
             before them. Defaults to False.
         compile_teacher (bool | dict): ``torch.compile`` the teacher; a dict has

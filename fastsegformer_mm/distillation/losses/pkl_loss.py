@@ -39,6 +39,7 @@ class PKLLoss(nn.Module):
             two have different numbers of images or classes.
 
     Example:
+        >>> import torch
         >>> loss = PKLLoss(tau=2, k1=0.5, loss_weight=0.5)
         >>> student = torch.rand(2, 4, 56, 56, requires_grad=True)
         >>> loss(student, torch.rand(2, 4, 128, 128)).shape

@@ -23,6 +23,7 @@ class ResizeTeacherLoss(nn.Module):
         ValueError: At the forward pass, if the maps differ in more than size.
 
     Example:
+        >>> import torch
         >>> loss = MODELS.build(dict(
         ...     type='mmrazor.ResizeTeacherLoss',
         ...     loss=dict(type='mmrazor.ChannelWiseDivergence', tau=4)))
