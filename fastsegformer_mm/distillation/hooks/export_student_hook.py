@@ -46,6 +46,12 @@ class ExportStudentHook(Hook):
                 "none: set default_hooks.checkpoint to dict(type='CheckpointHook')"
             )
         self._checkpoint_hook = found[0]
+        # what an earlier part of a resumed training has exported
+        folder = Path(found[0].out_dir)
+        for out in folder.joinpath(self.folder).glob('*.pth'):
+            path = folder / out.name
+            if path.is_file() and out.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+                self._exported[path] = path.stat().st_mtime_ns
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None

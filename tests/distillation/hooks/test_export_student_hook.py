@@ -57,6 +57,16 @@ def test_one_file_for_each_checkpoint(data, tmp_path, by_epoch):
     assert f'ExportStudentHook: the student alone is in {out}' in said
 
 
+def test_a_resumed_training_removes_what_it_exported_before(data, tmp_path):
+    checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=1)
+    for iters in (1, 2):
+        tiny.runner(
+            data, tmp_path, iters=iters, custom_hooks=[EXPORT], resume=iters > 1,
+            default_hooks=dict(checkpoint=checkpoint)).train()
+    assert list(students(tmp_path)) == ['iter_2.pth']
+
+
 def test_averaged_weights_with_an_ema_hook(data, tmp_path):
     ema = dict(type='EMAHook', momentum=0.5)
     runner = tiny.runner(
