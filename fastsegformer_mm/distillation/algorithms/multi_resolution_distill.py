@@ -14,7 +14,7 @@ from torch import Tensor
 from fastsegformer_mm.distillation.errors import DistillationError
 
 from .frozen_teacher import FrozenTeacher
-from .pairs import check_sources, describe_pairs, explain_failure
+from .pairs import check_all_used, check_sources, describe_pairs, explain_failure
 
 
 @MODELS.register_module()
@@ -77,7 +77,8 @@ class MultiResolutionDistill(SingleTeacherDistill):
 
     Raises:
         DistillationError: The two have different numbers of classes, a recorder's
-            source does not exist, an argument is out of its range; when training
+            source does not exist, a loss or connector has no part in the pairs, an
+            argument is out of its range; when training
             starts, the teacher has no weights or they are incomplete; at the
             first batch, the two maps of a pair do not go together.
         TypeError: For ``teacher_trainable`` and its like, which contradict this
@@ -119,6 +120,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
                 'ones; set num_classes in the heads of both'
             )
         check_sources(distiller, student=architecture, teacher=teacher)
+        check_all_used(distiller)
         super().__init__(
             distiller=distiller,
             teacher=teacher,

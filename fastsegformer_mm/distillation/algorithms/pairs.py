@@ -40,6 +40,40 @@ def check_sources(distiller: dict, student: nn.Module, teacher: nn.Module) -> No
                 )
 
 
+def check_all_used(distiller: dict) -> None:
+    """See that every loss and connector of a distiller has a part in it.
+
+    A loss without a mapping is never computed, and a connector that no mapping
+    names has no gradient, for which several GPUs would wait.
+
+    Args:
+        distiller (dict): Config of the distiller.
+
+    Raises:
+        DistillationError: There is neither a pair nor a delivery, there is a loss
+            without a mapping, or a connector that no mapping names.
+    """
+    mappings = distiller.get('loss_forward_mappings') or {}
+    if not mappings and not distiller.get('distill_deliveries'):
+        raise DistillationError(
+            'the distiller compares nothing: give at least one loss in '
+            'distill_losses and its pair in loss_forward_mappings, or a delivery'
+        )
+    named = {
+        'distill_losses': (set(mappings), 'has no entry in loss_forward_mappings'),
+        'connectors': (
+            {r.get('connector') for m in mappings.values() for r in m.values()},
+            'is named by no entry of loss_forward_mappings',
+        ),
+    }
+    for part, (used, what) in named.items():
+        unused = sorted(set(distiller.get(part) or {}) - used)
+        if unused:
+            raise DistillationError(
+                f'{part}: {", ".join(unused)} {what}; add one, or leave it out'
+            )
+
+
 def _nearest(source, known):
     known = [k for k in known if k]  # the network itself is named ''
     near = difflib.get_close_matches(source, known, n=5)

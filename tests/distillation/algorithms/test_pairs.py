@@ -213,3 +213,18 @@ def test_table_with_a_loss_of_mmrazor():
     assert [cell.strip() for cell in table.splitlines()[-2].split('|')[1:-1]] == [
         'loss_map', 'backbone.stem (2, 6, 32, 32)', 'backbone.stem (2, 4, 32, 32)',
         'c (30 parameters)', '1.0']
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    (dict(loss_forward_mappings=None), 'the distiller compares nothing: give'),
+    (dict(distill_losses=dict(
+        tiny.distiller()['distill_losses'], loss_more=dict(type='PKLLoss'))),
+     'distill_losses: loss_more has no entry in loss_forward_mappings'),
+    (dict(connectors=dict(
+        tiny.distiller()['connectors'],
+        b=dict(type='ConvModuleConnector', **FIRST),
+        a=dict(type='ConvModuleConnector', **FIRST))),
+     'connectors: a, b is named by no entry of loss_forward_mappings'),
+])
+def test_what_has_no_part_in_a_pair(changes, message):
+    assert message in refused_at_once(**changes)
