@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmengine.runner import save_checkpoint
+import torch
 
 from fastsegformer_mm.models.backbones.official_checkpoint import read_weights
 
@@ -49,5 +49,5 @@ def export_student(checkpoint, out) -> Path:
     meta = {k: v for k, v in content.get('meta', {}).items() if k not in NOT_STUDENT}
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint({'meta': meta, 'state_dict': weights}, str(out))
+    torch.save({'meta': meta, 'state_dict': weights}, out)
     return out
