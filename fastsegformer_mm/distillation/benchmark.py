@@ -170,18 +170,22 @@ def _ask(pipe, name, question):
 
 def _serve(pipe, cfg, variant, batch_size, size, device, threads):
     """One variant's process: answers 'ready', 'step' and 'peak'."""
+    asked = False
     try:
         torch.set_num_threads(threads)
         step = Step(cfg, variant, batch_size, size, device)
         answers = {'ready': lambda: None, 'step': step, 'peak': step.peak_bytes}
         while True:
             question = pipe.recv()
+            asked = True
             pipe.send(('answer', answers[question]()))
+            asked = False
     except EOFError:
         return
     except Exception as error:  # whatever it is, the parent says it
         with contextlib.suppress(OSError):
-            pipe.recv()
+            if not asked:
+                pipe.recv()
             pipe.send(('error', f'{type(error).__name__}: {error}'))
 
 
