@@ -157,6 +157,6 @@ def test_a_variant_that_does_not_run_is_named(config, monkeypatch):
 def test_a_step_that_fails_is_told(config, monkeypatch):
     # not in building it, but in the step itself
     record = 'model.distiller.loss_forward_mappings.loss_pkl.preds_S.record_idx=5'
-    with pytest.raises(SystemExit, match=r"does not run.*record_idx=5"):
+    with pytest.raises(SystemExit, match=r'does not run.*record_idx=5'):
         call(monkeypatch, config, '--variants', 'fused', '--device', 'cpu',
              '--threads', 1, '--cfg-options', record)
