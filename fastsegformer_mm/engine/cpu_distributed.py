@@ -1,0 +1,80 @@
+"""``--launcher pytorch``, ``slurm`` and ``mpi`` on a machine without a GPU.
+
+MMEngine selects a CUDA device for each process before the processes meet, and
+hands DistributedDataParallel a device number; without an NVIDIA driver both end
+the job. There is no hook, registry or option at these two places (the backend
+alone can be configured), so they are replaced, here and nowhere else, and only
+where MMEngine itself has found no accelerator. With one nothing is touched.
+"""
+
+import contextlib
+import functools
+import logging
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import utils as dist_utils
+from mmengine.logging import print_log
+from mmengine.model import MMDistributedDataParallel
+
+LAUNCHERS = ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi')
+ONLY_FOR_GPUS = 'nccl'
+FOR_CPUS = 'gloo'
+
+
+@functools.cache  # a second call must not wrap what the first has wrapped
+def allow_cpu_launchers() -> bool:
+    """Let MMEngine's launchers work without an accelerator.
+
+    Returns:
+        bool: Whether they have been adapted: False where there is an accelerator.
+    """
+    if get_device() != 'cpu':
+        return False
+    for name in LAUNCHERS:
+        setattr(dist_utils, name, _without_gpu(getattr(dist_utils, name)))
+    MMDistributedDataParallel.__init__ = _without_device_ids(
+        MMDistributedDataParallel.__init__
+    )
+    return True
+
+
+def _without_gpu(init_dist):
+    """A launcher's start that selects no device and takes gloo for nccl."""
+
+    @functools.wraps(init_dist)
+    def start(backend, **kwargs):
+        replaced = backend == ONLY_FOR_GPUS
+        with _no_device_to_select():
+            init_dist(FOR_CPUS if replaced else backend, **kwargs)
+        # after the start: before it, every process takes itself for rank 0
+        if replaced and get_rank() == 0:
+            print_log(
+                f'No GPU: {get_world_size()} processes on the CPU, joined by '
+                f'{FOR_CPUS} instead of {ONLY_FOR_GPUS}',
+                logger='current',
+                level=logging.INFO,
+            )
+
+    return start
+
+
+def _without_device_ids(init):
+    """DDP's constructor, without the number of a device that is not there."""
+
+    @functools.wraps(init)
+    def __init__(self, module, *args, device_ids=None, **kwargs):
+        init(self, module, *args, **kwargs)
+
+    return __init__
+
+
+@contextlib.contextmanager
+def _no_device_to_select():
+    select = torch.cuda.set_device
+    torch.cuda.set_device = lambda device: None
+    try:
+        yield
+    finally:
+        torch.cuda.set_device = select
