@@ -1,26 +1,20 @@
 """Images, labels and predictions side by side on one sheet."""
-import functools
-from pathlib import Path
-
-import cv2
-import matplotlib
 import numpy as np
 import torch
 from mmseg.evaluation.metrics import IoUMetric
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-GAP = 8
-INK = (32, 32, 32)
-PAPER = (255, 255, 255)
-FAINT = (110, 110, 110)
-
-
-@functools.lru_cache
-def _font(size, bold=False):
-    # the font that matplotlib brings along is there on every machine
-    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
-    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
-    return ImageFont.truetype(str(folder / name), size)
+from .drawing import (
+    FAINT,
+    GAP,
+    INK,
+    PAPER,
+    background_class,
+    fit,
+    tint,
+    vivid,
+    write,
+)
 
 
 def pick_samples(class_counts, num, background=None):
@@ -54,19 +48,6 @@ def pick_samples(class_counts, num, background=None):
         shown += present[best]
         chosen.append(best)
     return sorted(chosen)
-
-
-def vivid(palette):
-    """Colours of full brightness and the same hue, to stand out from a photograph.
-
-    Example:
-        >>> vivid([(0, 0, 0), (128, 64, 0)])
-        [(0, 0, 0), (255, 128, 0)]
-    """
-    return [
-        tuple(round(255 * int(c) / max(*map(int, colour), 1)) for c in colour)
-        for colour in palette
-    ]
 
 
 def overlay_sheet(images,
@@ -123,8 +104,7 @@ def overlay_sheet(images,
     names = [''] * len(images) if names is None else names
     _check(images, labels, predictions, names, classes, palette, tile, opacity)
     if background == 'auto':
-        lowered = [str(name).lower() for name in classes]
-        background = lowered.index('background') if 'background' in lowered else None
+        background = background_class(classes)
     colours = vivid(palette)
     columns = ['image', 'label', 'prediction']
     if all(label is None for label in labels):
@@ -134,7 +114,7 @@ def overlay_sheet(images,
     line = round(1.5 * text)
     width = GAP + len(columns) * (tile + GAP)
     top = GAP + line * (2 if title else 1)
-    tiles = [_fit(image, tile) for image in images]
+    tiles = [fit(image, tile) for image in images]
     heights = [picture.shape[0] for picture in tiles]
     row_ends = np.cumsum([h + line + GAP for h in heights])
     legend = _legend_lines(labels, predictions, classes)
@@ -143,37 +123,37 @@ def overlay_sheet(images,
         PAPER)
     pen = ImageDraw.Draw(sheet)
     if title:
-        _write(pen, (GAP, GAP // 2), title, text, width - GAP, bold=True)
+        write(pen, (GAP, GAP // 2), title, text, width - GAP, bold=True)
     for k, column in enumerate(columns):
-        _write(pen, (GAP + k * (tile + GAP), top - line), column, text, tile)
+        write(pen, (GAP + k * (tile + GAP), top - line), column, text, tile)
 
     y = top
     for picture, label, prediction, name in zip(tiles, labels, predictions, names):
         cells = {'image': picture}
         for column, index in (('label', label), ('prediction', prediction)):
             if index is not None:
-                cells[column] = _tint(
+                cells[column] = tint(
                     picture, index, colours, background, opacity)
         for k, column in enumerate(columns):
             if column in cells:
                 x = GAP + k * (tile + GAP)
                 sheet.paste(Image.fromarray(cells[column]), (x, y))
             else:
-                _write(pen, (GAP + k * (tile + GAP), y), 'no label', text, tile, FAINT)
+                write(pen, (GAP + k * (tile + GAP), y), 'no label', text, tile, FAINT)
         caption = name
         if label is not None:
             scores = _scores(prediction, label, classes, ignore_index)
             caption = f'{name}  {scores}' if name else scores
-        _write(pen, (GAP, y + picture.shape[0]), caption, text, width - GAP, FAINT)
+        write(pen, (GAP, y + picture.shape[0]), caption, text, width - GAP, FAINT)
         y += picture.shape[0] + line + GAP
 
-    _write(pen, (GAP, y), 'share of pixels', text, width - GAP, bold=True)
+    write(pen, (GAP, y), 'share of pixels', text, width - GAP, bold=True)
     for k, entry in enumerate(legend):
         y += line
         box = (GAP, y + line // 5, GAP + line, y + line)
         pen.rectangle(
             box, fill=PAPER if k == background else colours[k], outline=INK)
-        _write(pen, (GAP + round(1.5 * line), y), entry, text,
+        write(pen, (GAP + round(1.5 * line), y), entry, text,
                width - GAP - round(1.5 * line))
     return np.asarray(sheet)
 
@@ -198,33 +178,6 @@ def _check(images, labels, predictions, names, classes, palette, tile, opacity):
                 raise ValueError(
                     f'{what} {k} ({names[k]}) has shape {index.shape}: expected '
                     f'{image.shape[:2]}, the size of its image')
-
-
-def _fit(image, tile):
-    """The image with its longer side of ``tile`` pixels."""
-    scale = tile / max(image.shape[:2])
-    size = tuple(max(round(scale * side), 1) for side in image.shape[1::-1])
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=how)
-
-
-def _tint(picture, index, colours, background, opacity):
-    """Picture with classes in semi-transparent colour and an opaque outline."""
-    drawn = picture.copy()
-    size = picture.shape[1::-1]
-    for k, colour in enumerate(colours):
-        if k == background or not (index == k).any():
-            continue
-        share = cv2.resize(
-            (index == k).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        # less than a half, or thin scars would fall apart on a small picture
-        inside = share >= min(0.4, 0.9 * float(share.max()))
-        blend = (1 - opacity) * picture[inside] + opacity * np.array(colour)
-        drawn[inside] = np.rint(blend).astype(np.uint8)
-        outlines, _ = cv2.findContours(
-            inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(drawn, outlines, -1, colour, 1)
-    return drawn
 
 
 def _areas(prediction, label, num_classes, ignore_index):
@@ -256,15 +209,3 @@ def _legend_lines(labels, predictions, classes):
                 parts.append(f'{title} {share:.2f} %')
         lines.append(f'{name}:  {",  ".join(parts)}')
     return lines
-
-
-def _write(pen, where, words, size, room, colour=INK, bold=False):
-    """A line of text, in smaller letters or cut when it would not fit."""
-    while size > 9 and pen.textlength(words, font=_font(size, bold)) > room:
-        size -= 1
-    font = _font(size, bold)
-    if pen.textlength(words, font=font) > room:
-        while words and pen.textlength(f'{words}...', font=font) > room:
-            words = words[:-1]
-        words = f'{words}...'
-    pen.text(where, words, fill=colour, font=font)

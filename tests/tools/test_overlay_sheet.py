@@ -122,9 +122,9 @@ def captions(monkeypatch, *args, **kwargs):
     """All lines of text that are written on a sheet."""
     module = sys.modules[overlay_sheet.__module__]
     lines = []
-    write = module._write
+    write = module.write
     monkeypatch.setattr(
-        module, '_write', lambda pen, where, words, *rest, **more: (
+        module, 'write', lambda pen, where, words, *rest, **more: (
             lines.append(words), write(pen, where, words, *rest, **more)))
     overlay_sheet(*args, **kwargs)
     return lines

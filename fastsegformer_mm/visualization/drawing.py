@@ -1,0 +1,98 @@
+"""What the sheets of pictures are drawn with."""
+import functools
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import ImageFont
+
+GAP = 8
+INK = (32, 32, 32)
+PAPER = (255, 255, 255)
+FAINT = (110, 110, 110)
+
+
+@functools.lru_cache
+def pen_font(size, bold=False):
+    """The font of a size in pixels."""
+    # the font that matplotlib brings along is there on every machine
+    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
+    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
+    return ImageFont.truetype(str(folder / name), size)
+
+
+def vivid(palette):
+    """Colours of full brightness and the same hue, to stand out from a photograph.
+
+    Example:
+        >>> vivid([(0, 0, 0), (128, 64, 0)])
+        [(0, 0, 0), (255, 128, 0)]
+    """
+    return [
+        tuple(round(255 * int(c) / max(*map(int, colour), 1)) for c in colour)
+        for colour in palette
+    ]
+
+
+def class_colours(palette):
+    """The colours of :func:`vivid`, or the palette itself where two become one.
+
+    Example:
+        >>> class_colours([(0, 0, 0), (128, 0, 0), (64, 0, 0)])
+        [(0, 0, 0), (128, 0, 0), (64, 0, 0)]
+    """
+    bright = vivid(palette)
+    if len(set(bright)) == len(bright):
+        return bright
+    return [tuple(int(c) for c in colour) for colour in palette]
+
+
+def background_class(classes):
+    """Index of the class named "background", or None.
+
+    Example:
+        >>> background_class(['road', 'Background'])
+        1
+    """
+    lowered = [str(name).lower() for name in classes]
+    return lowered.index('background') if 'background' in lowered else None
+
+
+def fit(image, tile):
+    """The image with its longer side of ``tile`` pixels."""
+    scale = tile / max(image.shape[:2])
+    size = tuple(max(round(scale * side), 1) for side in image.shape[1::-1])
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=how)
+
+
+def tint(picture, index, colours, background, opacity):
+    """Picture with classes in semi-transparent colour and an opaque outline."""
+    drawn = picture.copy()
+    size = picture.shape[1::-1]
+    for k, colour in enumerate(colours):
+        if k == background or not (index == k).any():
+            continue
+        share = cv2.resize(
+            (index == k).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        # less than a half, or thin scars would fall apart on a small picture
+        inside = share >= min(0.4, 0.9 * float(share.max()))
+        blend = (1 - opacity) * picture[inside] + opacity * np.array(colour)
+        drawn[inside] = np.rint(blend).astype(np.uint8)
+        outlines, _ = cv2.findContours(
+            inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outlines, -1, colour, 1)
+    return drawn
+
+
+def write(pen, where, words, size, room, colour=INK, bold=False):
+    """A line of text, in smaller letters or cut when it would not fit."""
+    while size > 9 and pen.textlength(words, font=pen_font(size, bold)) > room:
+        size -= 1
+    font = pen_font(size, bold)
+    if pen.textlength(words, font=font) > room:
+        while words and pen.textlength(f'{words}...', font=font) > room:
+            words = words[:-1]
+        words = f'{words}...'
+    pen.text(where, words, fill=colour, font=font)

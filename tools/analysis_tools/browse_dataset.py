@@ -1,0 +1,170 @@
+"""Draw what the pipeline of a config feeds its network, as a contact sheet.
+
+Examples:
+    python tools/analysis_tools/browse_dataset.py CONFIG --out sheet.jpg
+    python tools/analysis_tools/browse_dataset.py CONFIG --repeats 4 --number 6
+    python tools/analysis_tools/browse_dataset.py CONFIG --split test --shuffle
+"""
+import argparse
+import tempfile
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmengine import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from fastsegformer_mm.visualization import NetworkFeed, contact_sheet
+
+# wider JPEG files cannot be written
+MOST_PIXELS = 65_500
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without the usage."""
+
+    def error(self, message):
+        self.exit(2, f'error: {message}\n')
+
+
+def parse_args():
+    parser = Parser(
+        description='Draw what the pipeline of a config feeds its network: image, '
+        'label and, in a distillation, what the student gets.'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val', 'test'),
+        default='train',
+        help="which of the config's sets to draw (default: train)",
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('sheet.jpg'),
+        help='picture to write, .jpg or .png; several pages get _1, _2 ... '
+        '(default: sheet.jpg)',
+    )
+    parser.add_argument(
+        '--number', type=int, default=12, help='images at most (default: 12)'
+    )
+    parser.add_argument(
+        '--repeats',
+        type=int,
+        default=1,
+        help='times that each image is augmented, side by side (default: 1)',
+    )
+    parser.add_argument(
+        '--shuffle', action='store_true', help='take images at random, not the first'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of every random choice (default: 0)'
+    )
+    parser.add_argument(
+        '--tile',
+        type=int,
+        default=224,
+        help='longer side of a picture on the sheet in pixels (default: 224)',
+    )
+    parser.add_argument(
+        '--rows', type=int, default=6, help='rows of a page (default: 6)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to override in the config, as key=value',
+    )
+    args = parser.parse_args()
+    for name, least in (('number', 1), ('repeats', 1), ('rows', 1), ('tile', 64),
+                        ('seed', 0)):
+        if getattr(args, name) < least:
+            parser.error(f'--{name} is {getattr(args, name)}, expected {least} or more')
+    if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
+        parser.error(f'--out is {args.out}, expected a name ending in .jpg or .png')
+    if not Path(args.config).is_file():
+        parser.error(f'{args.config}: no such config file')
+    try:
+        # before the work, which may take minutes
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=args.out.parent).close()
+    except OSError as error:
+        parser.error(f'--out {args.out} cannot be written: {error.strerror}')
+    return parser, args
+
+
+def indices(total, args):
+    """Which images to draw."""
+    number = min(args.number, total)
+    if not args.shuffle:
+        return range(number)
+    return np.random.default_rng(args.seed).permutation(total)[:number].tolist()
+
+
+def page_paths(out, count):
+    """File of each page: that of --out, or numbered ones beside it."""
+    if count == 1:
+        return [out]
+    digits = len(str(count))
+    return [out.with_name(f'{out.stem}_{k:0{digits}}{out.suffix}')
+            for k in range(1, count + 1)]
+
+
+def draw(args):
+    """Write the pages.
+
+    Returns:
+        list[Path]: Their files.
+
+    Raises:
+        ValueError, OSError: What cannot be drawn and why.
+    """
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    feed = NetworkFeed(cfg, args.split)
+    chosen = indices(len(feed), args)
+    if len(chosen) < args.number:
+        print(f'{args.split} has {len(feed)} images, all are drawn')
+    inputs = [
+        feed.get(k, args.seed, repeat) for k in chosen for repeat in range(args.repeats)
+    ]
+    pages = contact_sheet(
+        inputs,
+        feed.classes,
+        feed.palette,
+        per_row=args.repeats if args.repeats > 1 else 3,
+        rows=args.rows,
+        tile=args.tile,
+        ignore_index=feed.ignore_index,
+        title=[
+            f'{Path(args.config).stem}, {args.split}: {len(chosen)} of '
+            f'{len(feed)} images'
+            + (f', each {args.repeats} times' if args.repeats > 1 else ''),
+            f'tensors are {feed.description}',
+        ],
+    )
+    paths = page_paths(args.out, len(pages))
+    for path, page in zip(paths, pages):
+        if max(page.shape) > MOST_PIXELS:
+            raise ValueError(
+                f'a page of {page.shape[1]}x{page.shape[0]} pixels, expected at most '
+                f'{MOST_PIXELS} a side; lower --repeats, --rows or --tile')
+        mmcv.imwrite(page[..., ::-1], str(path))
+    return paths
+
+
+def main():
+    parser, args = parse_args()
+    try:
+        paths = draw(args)
+    except (ValueError, OSError) as error:
+        parser.error(' '.join(str(error).split()))
+    for path in paths:
+        print(f'contact sheet: {path.resolve()}')
+
+
+if __name__ == '__main__':
+    main()
