@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import torch
+from fastsegformer_mm.engine.checkpoint import read_checkpoint
+from fastsegformer_mm.engine.checkpoint.fit import STUDENT
+from fastsegformer_mm.engine.checkpoint.tensors_file import safetensors_bytes
+from fastsegformer_mm.engine.checkpoint.write import replace_file, write_checkpoint
 
-from fastsegformer_mm.models.backbones.official_checkpoint import read_weights
-
-STUDENT = 'architecture.'
 # of the distillation's config and of its training; no student needs them
 NOT_STUDENT = ('cfg', 'hook_msgs')
 
@@ -28,7 +28,10 @@ def export_student(checkpoint, out) -> Path:
 
     Args:
         checkpoint (str | Path): Written during the training of a distillation.
-        out (str | Path): The file to write; its folder is made.
+        out (str | Path): The file to write; its folder is made, and it appears
+            complete or not at all. With the suffix ``.safetensors`` it is one, which
+            other programs read too; what is known of the network, such as its
+            classes, is in its metadata, as JSON.
 
     Returns:
         Path: ``out``.
@@ -37,7 +40,7 @@ def export_student(checkpoint, out) -> Path:
         FileNotFoundError: There is no such checkpoint.
         ValueError: It holds no student.
     """
-    content = read_weights(checkpoint)
+    content = read_checkpoint(checkpoint)
     state_dict = content.get('state_dict') if isinstance(content, dict) else None
     weights = student_weights(state_dict or {})
     if not weights:
@@ -47,7 +50,6 @@ def export_student(checkpoint, out) -> Path:
             'needs no export'
         )
     meta = {k: v for k, v in content.get('meta', {}).items() if k not in NOT_STUDENT}
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({'meta': meta, 'state_dict': weights}, out)
-    return out
+    if Path(out).suffix == '.safetensors':
+        return replace_file(out, [safetensors_bytes(weights, meta)])
+    return write_checkpoint(dict(meta=meta, state_dict=weights), out)

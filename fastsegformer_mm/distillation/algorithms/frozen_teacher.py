@@ -15,10 +15,8 @@ from torch.utils._pytree import tree_flatten
 
 from fastsegformer_mm.distillation.errors import DistillationError
 from fastsegformer_mm.distillation.export import STUDENT, student_weights
-from fastsegformer_mm.models.backbones.official_checkpoint import (
-    load_all_or_raise,
-    read_weights,
-)
+from fastsegformer_mm.engine.checkpoint import read_checkpoint
+from fastsegformer_mm.engine.checkpoint.fit import load_all_or_raise
 
 from .preprocessor_conversion import conversion
 
@@ -134,7 +132,7 @@ class FrozenTeacher:
         path = find_one(path)
         start = time.perf_counter()
         try:
-            checkpoint = read_weights(path)
+            checkpoint = read_checkpoint(path)
             weights = _state_dict(checkpoint, path)
             # a teacher that was itself distilled
             if any(k.startswith(STUDENT) for k in weights):

@@ -11,6 +11,8 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fastsegformer_mm.engine.checkpoint.fit import load_all_or_raise
+
 from .efficientformer_v2_layers import (
     Attention,
     AttentionDownSampling,
@@ -18,7 +20,7 @@ from .efficientformer_v2_layers import (
     DownSampling,
     conv_norm,
 )
-from .official_checkpoint import load_all_or_raise, load_official_backbone
+from .official_checkpoint import load_official_backbone
 
 
 @MODELS.register_module()

@@ -7,9 +7,12 @@ neither test nor resume what it has just written. The names below are all that
 it writes; a file with anything else is still refused.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
 
 # HistoryBuffer pickles its statistics as getattr(HistoryBuffer, name)
 _STATISTICS = ('min', 'max', 'mean', 'current')
@@ -34,22 +37,30 @@ def history_buffer_method(owner, name):
     return getattr(owner, name)
 
 
-def allow_mmengine_checkpoints():
-    """Let ``torch.load(weights_only=True)`` read what MMEngine writes."""
-    if not hasattr(torch.serialization, 'add_safe_globals'):  # torch < 2.4
+@contextlib.contextmanager
+def mmengine_globals():
+    """Within it, ``torch.load(weights_only=True)`` reads what MMEngine writes.
+
+    Nothing stays allowed after it, and what the user has allowed stays so.
+    """
+    # earlier ones cannot allow an object under another's name, which getattr needs
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
+        yield
         return
     multiarray = (np._core if hasattr(np, '_core') else np.core).multiarray
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            (history_buffer_method, 'builtins.getattr'),
-            (multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
-            (multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
-            (multiarray.scalar, 'numpy._core.multiarray.scalar'),
-            (multiarray.scalar, 'numpy.core.multiarray.scalar'),
-            np.ndarray,
-            np.dtype,
-            # the classes of the dtypes themselves, e.g. numpy.dtypes.Int64DType
-            *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
-        ]
-    )
+    ours = {
+        HistoryBuffer,
+        (history_buffer_method, 'builtins.getattr'),
+        (multiarray._reconstruct, 'numpy._core.multiarray._reconstruct'),
+        (multiarray._reconstruct, 'numpy.core.multiarray._reconstruct'),
+        (multiarray.scalar, 'numpy._core.multiarray.scalar'),
+        (multiarray.scalar, 'numpy.core.multiarray.scalar'),
+        np.ndarray,
+        np.dtype,
+        # the classes of the dtypes themselves, e.g. numpy.dtypes.Int64DType
+        *{type(np.dtype(code)) for code in '?bBhHiIlLqQefd'},
+    }
+    # the context takes away what it was given, also what was allowed before
+    ours.difference_update(torch.serialization.get_safe_globals())
+    with torch.serialization.safe_globals(list(ours)):
+        yield

@@ -1,0 +1,121 @@
+"""The one loader of checkpoints."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import torch
+from mmengine.logging import print_log
+
+from .contents import AGAIN, kind_of, some
+from .download import fetch
+from .errors import CheckpointError
+from .safe_globals import mmengine_globals
+from .tensors_file import read_safetensors
+
+# Asks for pickle, for one file, by its name.
+UNSAFE = 'unsafe-pickle://'
+
+
+def read_checkpoint(path, map_location='cpu'):
+    """Load a checkpoint without running any code from it.
+
+    Args:
+        path (str | Path): A file of ``torch.save`` or safetensors, or an
+            ``http(s)://`` URL (downloaded once, into PyTorch's hub cache). Only with
+            the prefix ``unsafe-pickle://`` may the file hold other objects than
+            tensors and what MMEngine writes; code in it then runs.
+        map_location (str | torch.device | Callable, optional): Where the tensors go,
+            as for ``torch.load``. Defaults to ``'cpu'``.
+
+    Returns:
+        The file's content as it is: nothing is unwrapped. Of a safetensors file,
+        ``{'state_dict': ..., 'meta': ...}``.
+
+    Raises:
+        CheckpointError: It is no checkpoint, holds other objects, or is damaged. One
+            that is absent gives a FileNotFoundError too.
+
+    Example:
+        >>> torch.save({'w': torch.ones(2)}, '/tmp/weights.pth')
+        >>> read_checkpoint('/tmp/weights.pth')
+        {'w': tensor([1., 1.])}
+    """
+    name = os.fspath(path)
+    trusted = name.startswith(UNSAFE)
+    if trusted:
+        name = name.removeprefix(UNSAFE)
+        print_log(
+            f'{UNSAFE} was asked for: {name} is loaded with pickle, which runs '
+            'whatever code the file holds',
+            'current',
+            logging.WARNING,
+        )
+    if name.startswith(('http://', 'https://')):
+        return fetch(name, lambda file: read_file(file, name, map_location, trusted))
+    return read_file(Path(name).expanduser(), name, map_location, trusted)
+
+
+def read_file(path: Path, name: str, map_location='cpu', trusted: bool = False):
+    """Load a local file that messages call ``name``; see :func:`read_checkpoint`."""
+    try:
+        kind = kind_of(path, name, trusted)
+        if kind == 'safetensors':
+            return read_safetensors(path, name, map_location)
+        with mmengine_globals(), path.open('rb') as file:
+            return torch.load(
+                file, map_location=map_location, weights_only=not trusted
+            )
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(
+            f'checkpoint {name!r} cannot be read ({error}): give the path of a file '
+            'that you may read'
+        ) from error
+    except Exception as error:  # torch.load raises many types on a foreign file
+        raise CheckpointError(
+            f'checkpoint {name!r} {_reason(error, path, name, kind, trusted)}'
+        ) from error
+
+
+def _reason(error, path, name, kind, trusted):
+    """Why torch.load fails on a file that looks sound, and the way out."""
+    text = str(error).strip() or type(error).__name__
+    foreign = [] if trusted else _foreign(path, text)
+    trust = (
+        f'if you trust its source, give {UNSAFE + name!r}, or save its weights alone '
+        'once and use that file'
+    )
+    if any(n.startswith('torch.nn.modules.') for n in foreign):
+        return (
+            f'is a whole pickled network (it asks for {some(foreign, 4)}), and loading '
+            'it could run code from it. Save its weights alone, '
+            "torch.save(model.state_dict(), 'weights.pth'); " + trust
+        )
+    if foreign or 'asks for' in text:
+        asks = f'it asks for {some(foreign, 4)}' if foreign else text
+        return (
+            f'holds other objects than tensors ({asks}), and loading it could run '
+            f'code from it; {trust}'
+        )
+    short = text.splitlines()[0]
+    if kind == 'pickle' and (
+        isinstance(error, EOFError | IndexError) or 'EOF' in text
+    ):
+        return (
+            f'is truncated: it stops after {path.stat().st_size:,} bytes ({short}): '
+            f'{AGAIN}, or take an earlier checkpoint'
+        )
+    return f'cannot be loaded ({type(error).__name__}: {short}): {AGAIN}'
+
+
+def _foreign(path, text):
+    """Names of what a file wants to build and may not; nothing is built."""
+    try:
+        with mmengine_globals():
+            found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except (AttributeError, ValueError, RuntimeError):  # old torch, old or odd file
+        found = []
+    return sorted(found) or re.findall(r'GLOBAL (\S+)', text)[:1]
