@@ -96,7 +96,16 @@ def train(cfg, kill=None):
         runner.train()
     except Kill:
         return None
+    finally:
+        end_workers(runner.train_loop)
     return state(runner)
+
+
+def end_workers(loop):
+    """Found as cyclic garbage, they would be waited for, five seconds each."""
+    holder = getattr(loop, 'dataloader_iterator', loop.dataloader)
+    if hasattr(holder._iterator, '_shutdown_workers'):
+        holder._iterator._shutdown_workers()
 
 
 def state(runner):

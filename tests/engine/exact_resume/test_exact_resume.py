@@ -1,6 +1,7 @@
 """Killed and resumed is, to the bit, never interrupted."""
 
 import runpy
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,18 +53,41 @@ def test_without_the_hook_the_weights_differ(data, tmp_path):
     assert not tiny.same(found, straight)
 
 
+class Images(runs.Hook):
+    """Which images each iteration gets."""
+
+    def __init__(self):
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.seen.append([Path(s.img_path).stem for s in data_batch['data_samples']])
+
+
 def test_finite_sampler_in_a_loop_of_iterations(data, tmp_path):
     """The third pass over the data, whose order is that of the third epoch."""
 
-    def make(name, **kwargs):
-        return runs.config(
-            data, tmp_path / name, by_epoch=False, sampler='DefaultSampler', **kwargs)
+    def images(name, by_epoch, resume=False):
+        cfg = runs.config(
+            data, tmp_path / name, by_epoch, distilled=False, sampler='DefaultSampler')
+        cfg.resume = resume
+        runner = runs.Runner.from_cfg(cfg)
+        hook = Images()
+        runner.register_hook(hook)
+        runner.train()
+        return hook.seen, runs.state(runner)
 
-    straight = runs.train(make('straight'))
-    assert tiny.same(runs.resumed(lambda: make('killed'), 7), straight)
-    # which is what epochs give
-    assert tiny.same(
-        runs.train(runs.config(data, tmp_path / 'epochs', by_epoch=True)), straight)
+    epochs, _ = images('epochs', by_epoch=True)
+    assert len({str(sorted(chain(*epochs[i:i + 3]))) for i in (0, 3, 6)}) == 1
+    assert len({str(epochs[i:i + 3]) for i in (0, 3, 6)}) == 3
+    iterations, straight = images('straight', by_epoch=False)
+    assert iterations == epochs
+    cfg = runs.config(
+        data, tmp_path / 'killed', by_epoch=False, distilled=False,
+        sampler='DefaultSampler')
+    runs.train(cfg, kill=7)
+    rest, found = images('killed', by_epoch=False, resume=True)
+    assert rest == epochs[7:]
+    assert tiny.same(found, straight)
 
 
 def test_two_interruptions(data, tmp_path):
