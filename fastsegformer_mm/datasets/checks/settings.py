@@ -1,0 +1,160 @@
+"""Whether the options of model, data set and evaluator agree."""
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config
+
+from .report import Problem
+from .sources import Source
+
+# these heads learn something else than the classes (the outlines)
+OTHER_TASKS = ('STDCHead', )
+
+
+@dataclass
+class ModelSettings:
+    """What the network that is trained expects of the labels.
+
+    Args:
+        heads (list[tuple[str, dict]]): Place in the config and config of each head
+            that predicts classes.
+        num_classes (int, optional): Of the first head.
+        ignore_index (int, optional): Of the first head; None without a model.
+        channels (int): Of the images, as the data preprocessor has means.
+    """
+
+    heads: list[tuple[str, dict]] = field(default_factory=list)
+    num_classes: int | None = None
+    ignore_index: int | None = None
+    channels: int = 3
+
+
+def model_settings(cfg: Config) -> ModelSettings:
+    """Read them out of a config; of a distillation, those of the student."""
+    model, where = cfg.get('model'), 'model'
+    for inner in ('module', 'architecture'):
+        # test-time augmentation wraps the model, MMRazor has it as architecture
+        if isinstance(model, dict) and isinstance(model.get(inner), dict):
+            model, where = model[inner], f'{where}.{inner}'
+    settings = ModelSettings()
+    if not isinstance(model, dict):
+        return settings
+    for name in ('decode_head', 'auxiliary_head'):
+        settings.heads += [
+            (place, head) for place, head in _each(model.get(name), f'{where}.{name}')
+            if head.get('type') not in OTHER_TASKS]
+    if settings.heads:
+        head = settings.heads[0][1]
+        settings.num_classes = head.get('num_classes')
+        settings.ignore_index = head.get('ignore_index', 255)
+    means = (model.get('data_preprocessor') or {}).get('mean')
+    settings.channels = len(means) if means else 3
+    return settings
+
+
+def _each(value: Any, where: str) -> Iterator[tuple[str, dict]]:
+    """A config, or the configs of a list."""
+    if isinstance(value, dict):
+        yield where, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                yield f'{where}[{index}]', item
+
+
+def check_settings(cfg: Config, sources: list[Source],
+                   settings: ModelSettings) -> list[Problem]:
+    """What of the options does not fit together.
+
+    Args:
+        cfg (Config): The whole config.
+        sources (list[Source]): The data sets in question.
+        settings (ModelSettings): Of the same config.
+
+    Returns:
+        list[Problem]: Their ``file`` is the option. Each is told once.
+    """
+    problems: dict[tuple, Problem] = {}
+    for source in sources:
+        found = [*_classes(source, settings), *_reduce_zero_label(source),
+                 *_ignore_index(cfg, source, settings)]
+        for problem in found:
+            problems.setdefault((problem.kind, problem.file), problem)
+    return list(problems.values())
+
+
+def _classes(source: Source, settings: ModelSettings) -> Iterator[Problem]:
+    count = len(source.classes)
+    if not count:
+        yield Problem(
+            'classes-missing', 'error', source.split, f'{source.where}.metainfo',
+            'no classes', 'the names of the classes, in the order of the labels',
+            f'set {source.where}.metainfo=dict(classes=(...), palette=[...])')
+        return
+    names = f'{count}, as {source.name} has classes ({", ".join(source.classes)})'
+    for place, head in settings.heads:
+        given = head.get('num_classes')
+        if given is not None and given != count:
+            yield Problem(
+                'num-classes', 'error', '', f'{place}.num_classes', str(given), names,
+                f'set {place}.num_classes={count}, or the classes of the data set by '
+                f'{source.where}.metainfo')
+            continue
+        out = head.get('out_channels')
+        if out is not None and out != count and (out, count) != (1, 2):
+            yield Problem(
+                'num-classes', 'error', '', f'{place}.out_channels', str(out), names,
+                f'leave {place}.out_channels away')
+
+
+def _reduce_zero_label(source: Source) -> Iterator[Problem]:
+    option = f'{source.where}.reduce_zero_label'
+    if source.reduce_zero_label and any(
+            'background' in str(name).lower() for name in source.classes):
+        first = source.classes[0]
+        yield Problem(
+            'reduce-zero-label', 'error', source.split, option,
+            f'True, and the classes have a background: label 0 is ignored, and '
+            f'label 1 counts as {first}', 'False when label 0 is a class',
+            f'set {option}=False, or leave the background out of the classes')
+    step = (source.label_step or {}).get('reduce_zero_label')
+    if step is not None and step != source.reduce_zero_label:
+        yield Problem(
+            'reduce-zero-label', 'error', source.split,
+            f'{source.where}.pipeline LoadAnnotations.reduce_zero_label', str(step),
+            f'{source.reduce_zero_label}, as the data set has it',
+            f'leave it out of LoadAnnotations, and set {option}')
+
+
+def _ignore_index(cfg: Config, source: Source,
+                  settings: ModelSettings) -> Iterator[Problem]:
+    count = len(source.classes)
+    used = settings.ignore_index
+    options = [(f'{source.where}.ignore_index', source.ignore_index, source.split)]
+    for place, head in settings.heads:
+        options.append((f'{place}.ignore_index', head.get('ignore_index', 255), ''))
+        options += [
+            (f'{loss_place}.ignore_index', loss['ignore_index'], '')
+            for loss_place, loss in _each(head.get('loss_decode'),
+                                          f'{place}.loss_decode')
+            if loss.get('ignore_index') is not None]
+    name = f'{source.split}_evaluator'
+    # IoUMetric and DefectIoUMetric leave 255 out unless told otherwise
+    options += [(f'{place}.ignore_index', metric.get('ignore_index', 255),
+                 source.split)
+                for place, metric in _each(cfg.get(name), name)
+                if 'IoU' in str(metric.get('type'))]
+    for place, value, split in options:
+        if isinstance(value, int) and 0 <= value < count:
+            yield Problem(
+                'ignore-index-is-class', 'error', split, place,
+                f'{value}, which is class {source.classes[value]}',
+                f'a value that is no class, 0 to {count - 1}',
+                f'set {place}=255, and that value in the labels where a pixel is not '
+                'to count')
+        elif used is not None and value is not None and value != used:
+            yield Problem(
+                'ignore-index-differs', 'error', split, place, str(value),
+                f'{used}, the ignore_index of {settings.heads[0][0]}',
+                'give all of them one value, 255 unless there is a reason')
