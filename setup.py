@@ -111,7 +111,8 @@ setup(
     license='MIT',
     python_requires='>=3.10',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    install_requires=['numpy', 'packaging'],
+    install_requires=['jinja2', 'numpy', 'packaging', 'safetensors'],
+    package_data={NAME: ['datasets/checks/*.j2']},
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim, 'bdist_wheel': WheelWithMim},
     classifiers=[
