@@ -67,7 +67,7 @@ def contact_sheet(inputs: Sequence[NetworkInput],
         ...                     np.zeros((32, 32, 3), np.uint8))
         >>> pages = contact_sheet([seen] * 5, ['rust'], [(128, 0, 0)], 2, 2, 64)
         >>> [page.shape[1] for page in pages]
-        [296, 296]
+        [152, 152]
     """
     if not inputs:
         raise ValueError('no inputs to draw, expected at least one')

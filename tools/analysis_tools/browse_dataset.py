@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 
 from fastsegformer_mm.visualization import NetworkFeed, contact_sheet
 
-# wider JPEG files cannot be written
+# of a side; JPEG files cannot hold more
 MOST_PIXELS = 65_500
 
 
@@ -81,6 +81,11 @@ def parse_args():
                         ('seed', 0)):
         if getattr(args, name) < least:
             parser.error(f'--{name} is {getattr(args, name)}, expected {least} or more')
+    # three pictures and a gap beside each other, or below each other with captions
+    if 3 * max(args.repeats, args.rows) * (args.tile + 8) > MOST_PIXELS:
+        parser.error(
+            f'--repeats {args.repeats}, --rows {args.rows} and --tile {args.tile} make '
+            f'a page of more than {MOST_PIXELS} pixels a side; lower one of them')
     if args.out.suffix.lower() not in ('.png', '.jpg', '.jpeg'):
         parser.error(f'--out is {args.out}, expected a name ending in .jpg or .png')
     if not Path(args.config).is_file():
@@ -148,10 +153,6 @@ def draw(args):
     )
     paths = page_paths(args.out, len(pages))
     for path, page in zip(paths, pages):
-        if max(page.shape) > MOST_PIXELS:
-            raise ValueError(
-                f'a page of {page.shape[1]}x{page.shape[0]} pixels, expected at most '
-                f'{MOST_PIXELS} a side; lower --repeats, --rows or --tile')
         mmcv.imwrite(page[..., ::-1], str(path))
     return paths
 

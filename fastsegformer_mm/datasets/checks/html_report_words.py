@@ -3,5 +3,105 @@
 # kind: (heading, explanation)
 KINDS = {
     'folder-missing': (
-        'Folder missing', 'Nothing can be read from a folder that is not there.'),
+        'Folder missing',
+        'The files are looked for in a folder that is not there. Training would stop '
+        'at its start.'),
+    'folder-empty': (
+        'Folder empty',
+        'A folder without files gives a data set without samples. MMEngine then fails '
+        'with "need at least one array to concatenate".'),
+    'wrong-suffix': (
+        'Wrong file suffix',
+        'Files are found by the end of their name. Those that end otherwise are left '
+        'out without a word.'),
+    'split-file-missing': (
+        'Split file missing',
+        'The list of the names that belong to the split is not there.'),
+    'split-file-empty': (
+        'Split file empty', 'A list without names gives a data set without samples.'),
+    'split-blank-line': (
+        'Blank line in a split file',
+        'A blank line is taken for the name of an image that does not exist.'),
+    'split-duplicate': (
+        'Name twice in a split file',
+        'An image that is named twice counts twice, in training and in scores.'),
+    'split-names-absent': (
+        'Split file names absent images',
+        'Training would stop when it comes to read one of these, maybe hours after '
+        'its start.'),
+    'image-missing': (
+        'Image missing', 'A label or a list names an image that is not there.'),
+    'label-missing': (
+        'Label missing',
+        'Training would stop when it comes to read the label of this image.'),
+    'not-understood': (
+        'Not understood',
+        'The check does not know how this part is read, so nothing is said of it.'),
+    'classes-missing': (
+        'Classes missing', 'Without names of classes no score can be told apart.'),
+    'num-classes': (
+        'Number of classes',
+        'The network has another number of outputs than the data set has classes. '
+        'Labels beyond it end in an assertion on the GPU, or scores are wrong.'),
+    'reduce-zero-label': (
+        'reduce_zero_label',
+        'This option makes label 0 ignored and moves all others down by one. Where it '
+        'is not meant, every class is learnt under the name of another.'),
+    'ignore-index-is-class': (
+        'Ignore index is a class',
+        'Pixels with this value are left out of the loss, and it is also the value of '
+        'a class, which is then never learnt.'),
+    'ignore-index-differs': (
+        'Ignore index differs',
+        'Padding or unlabelled pixels get a value that the loss does not leave out.'),
+    'unreadable-file': ('Unreadable file', 'The file is there but cannot be read.'),
+    'empty-file': (
+        'Empty file', 'A file of 0 bytes, mostly of a copy that was cut short.'),
+    'undecodable-file': (
+        'Broken file',
+        'The file is no complete picture. Training would stop when it comes to it.'),
+    'image-channels': (
+        'Channels of an image',
+        'The images come with another number of channels than the network takes.'),
+    'image-16-bit': (
+        '16-bit image',
+        'The loader keeps 8 of 16 bits. What is in the others is lost, and images '
+        'that use few of the values may turn out nearly black.'),
+    'image-cmyk': (
+        'CMYK image',
+        'Colours for print become RGB by a rough formula and come out off.'),
+    'image-alpha': (
+        'Transparent image',
+        'Transparency is dropped: the network sees colours that no viewer shows.'),
+    'image-grey': (
+        'Greyscale image',
+        'Grey images are fed with three equal channels, as colour images are with '
+        'three unequal ones.'),
+    'exif-rotation': (
+        'Rotated by EXIF',
+        'A tag tells viewers to turn the image. Labels have no such tag, so that the '
+        'two may lie differently.'),
+    'label-jpeg': (
+        'Label is a JPEG',
+        'JPEG is lossy: at the edges of every area it makes values of no class.'),
+    'label-16-bit': (
+        '16-bit label', 'Only 8 bits are kept: 256 becomes 0, 257 becomes 1.'),
+    'label-is-colours': (
+        'Label in colours',
+        'Labels have to hold the index of a class in each pixel. This one is loaded '
+        'as a picture in colours.'),
+    'label-out-of-range': (
+        'Label value of no class',
+        'Such a pixel ends the training in an assertion on the GPU. In scores it is '
+        'left out without a word: half of an image may be wrong at 100 %.'),
+    'label-all-ignored': (
+        'Label all ignored', 'There is nothing to learn from such a label.'),
+    'palette-order': (
+        'Order of the palette',
+        'The colours in the file and the classes of the config have different '
+        'orders. One class may be learnt under the name of another.'),
+    'size-differs': (
+        'Sizes differ',
+        'Image and label do not lie on each other. MMSegmentation resizes or cuts '
+        'without a word, and the network learns shifted edges.'),
 }
