@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
@@ -26,16 +27,22 @@ NAN, INF = float('nan'), float('inf')
 
 
 class Batches(torch.utils.data.Dataset):
-    """Two images a batch; of a negative number, the second one has a NaN."""
+    """Two images a batch; of a negative number, the second one has a NaN.
 
-    def __init__(self, numbers, value=NAN):
+    Several processes are each given all of their own numbers.
+    """
+
+    def __init__(self, numbers, value=NAN, processes=1):
         self.numbers = numbers
         self.value = value
+        self.processes = processes
 
     def __len__(self):
-        return 2 * len(self.numbers)
+        return 2 * len(self.numbers) * self.processes
 
     def __getitem__(self, index):
+        # samplers deal the indices out in turn
+        index //= self.processes
         number, second = self.numbers[index // 2], index % 2
         generator = torch.Generator().manual_seed(2 * abs(number) + second)
         image = torch.randn(3, 8, 8, generator=generator)
@@ -66,10 +73,11 @@ class TinyTwoLosses(BaseModel):
         self.head = nn.Conv2d(4, 3, 1)
         self.aux = Aux()
         self.scale = scale
+        self.register_buffer('gain', torch.ones(1), persistent=False)
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         maps = self.stem(torch.stack(list(inputs)))
-        logits = self.head(self.drop(maps))
+        logits = self.head(self.drop(maps)) * self.gain
         if mode != 'loss':
             return logits
         labels = torch.cat([s.gt_sem_seg.data for s in data_samples])
@@ -112,12 +120,13 @@ def run(folder, numbers, hook=None, before=None, after=None, model=None, value=N
     loop = dict(by_epoch=True, max_epochs=1)
     if not by_epoch:
         loop = dict(type='IterBasedTrainLoop', max_iters=len(numbers))
+    batches = Batches(numbers, value, get_world_size())
     custom = [] if hook is None else [dict(type='NonFiniteLossHook', **hook)]
     cfg = Config(dict(
         default_scope='mmseg', work_dir=str(folder), experiment_name=uuid.uuid4().hex,
         model=dict(type='TinyTwoLosses', **(model or {})),
         train_dataloader=dict(
-            batch_size=2, num_workers=0, dataset=Batches(numbers, value),
+            batch_size=2, num_workers=0, dataset=batches,
             collate_fn=dict(type='pseudo_collate'),
             sampler=dict(
                 type='DefaultSampler' if by_epoch else 'InfiniteSampler',
@@ -163,6 +172,12 @@ def scalars(folder):
     """The numbers that it has logged, a dict an iteration."""
     path = next(Path(folder).rglob('scalars.json'))
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def enlarge(runner):
+    """Weights with which the first layer makes a large image infinite."""
+    with torch.no_grad():
+        runner.model.stem[0].weight.fill_(10.0)
 
 
 def set_up():
