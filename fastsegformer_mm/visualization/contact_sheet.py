@@ -1,29 +1,29 @@
 """What the network is fed, on sheets to be looked at."""
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .contact_words import EDGE, Style, facts_of, flow, legend_of, wrap
 from .drawing import (
     FAINT,
     GAP,
+    IGNORED,
     INK,
     PAPER,
     background_class,
+    chequer,
     class_colours,
     fit,
+    hatch,
     pen_font,
     tint,
     write,
 )
 from .network_input import NetworkInput
 
-IGNORED = (255, 0, 255)
-NO_CLASS = ((255, 255, 0), (0, 0, 0))
-EDGE = (0, 229, 255)
 COLUMNS = {'input': 'network input', 'label': 'label', 'student': 'student input'}
 
 
@@ -78,11 +78,11 @@ def contact_sheet(inputs: Sequence[NetworkInput],
             '0 to 1')
     columns = [c for c in COLUMNS
                if c == 'input' or any(getattr(s, c) is not None for s in inputs)]
-    style = _Style(columns, tile, len(classes), class_colours(palette),
-                   background_class(classes), ignore_index, opacity)
-    legend = _legend(inputs, classes, style)
+    style = Style(columns, tile, len(classes), class_colours(palette),
+                  background_class(classes), ignore_index, opacity)
+    legend = legend_of(inputs, classes, style)
     width = GAP + per_row * (style.cell + GAP)
-    places, legend_rows = _flow(legend, style, width - 2 * GAP)
+    places, legend_rows = flow(legend, style, width - 2 * GAP)
     top = GAP + style.line * (len(title) + legend_rows) + GAP
 
     pages = []
@@ -111,32 +111,6 @@ def contact_sheet(inputs: Sequence[NetworkInput],
     return pages
 
 
-@dataclass(frozen=True)
-class _Style:
-    columns: list[str]
-    tile: int
-    num_classes: int
-    colours: list
-    background: int | None
-    ignore_index: int
-    opacity: float
-
-    @property
-    def text(self):
-        """Size of the letters in pixels."""
-        return max(round(self.tile / 18), 10)
-
-    @property
-    def line(self):
-        """Distance of two lines of text."""
-        return round(1.5 * self.text)
-
-    @property
-    def cell(self):
-        """Width of the pictures of one input."""
-        return len(self.columns) * (self.tile + 2) - 2
-
-
 def spread_label(seen: NetworkInput) -> np.ndarray:
     """The label at the size of the picture; -1 where the picture is padding.
 
@@ -154,22 +128,10 @@ def spread_label(seen: NetworkInput) -> np.ndarray:
     return label
 
 
-def hatch(shape: tuple[int, int]) -> np.ndarray:
-    """Where the lines of the hatching of ignored pixels are, bool of ``shape``."""
-    rows, columns = np.indices(shape)
-    return (rows + columns) % 8 < 2
-
-
-def chequer(shape: tuple[int, int]) -> np.ndarray:
-    """The pattern of values that belong to no class, RGB of ``shape``."""
-    rows, columns = np.indices(shape)
-    return np.array(NO_CLASS, np.uint8)[(rows // 4 + columns // 4) % 2]
-
-
 def _view(seen, style):
     """The pictures of one input, their headings and what became of it."""
     pictures = _pictures(seen, style)
-    facts = _wrap(_facts(seen, style), style)
+    facts = wrap(facts_of(seen, style), style)
     tall = max(picture.shape[0] for picture in pictures.values())
     below = style.line + tall + 2
     view = Image.new(
@@ -234,99 +196,3 @@ def _mark_padding(picture, seen):
         picture[max(round(top * scale[0]) - 1, 0)] = EDGE
     if bottom:
         picture[min(height - round(bottom * scale[0]), height - 1)] = EDGE
-
-
-def _size(shape):
-    return f'{shape[1]}x{shape[0]}'
-
-
-def _facts(seen, style):
-    """What became of an image, a fact an entry; sizes are width x height."""
-    meta, now = seen.meta, seen.picture.shape[:2]
-    before = tuple(meta.get('ori_shape', now))[:2]
-    facts = [f'{_size(before)} → {_size(now)}' if before != now else _size(now)]
-    factor = meta.get('scale_factor')
-    if factor is not None and tuple(factor) != (1, 1):
-        facts.append(f'scale {factor[0]:.2f}x{factor[1]:.2f}')
-    if 'flip' in meta:
-        facts.append(f'flip {meta["flip_direction"] if meta["flip"] else "no"}')
-    if any(seen.padding):
-        sides = zip(('left', 'right', 'top', 'bottom'), seen.padding)
-        facts.append('padding ' + ' '.join(f'{s} {n}' for s, n in sides if n))
-    if seen.student is not None:
-        facts.append(f'student {_size(seen.student.shape)}')
-    facts.append(f'values {seen.tensor.min():.2f} to {seen.tensor.max():.2f}')
-    if seen.label is not None:
-        if seen.label.shape != now:
-            facts.append(f'label {_size(seen.label.shape)}')
-        ignored = (seen.label == style.ignore_index).mean()
-        if ignored:
-            facts.append(f'ignored {100 * ignored:.1f} %')
-        for value, count in _strangers(seen.label, style):
-            facts.append(f'no class {value}: {count} px')
-    return facts
-
-
-def _strangers(label, style):
-    """Values that belong to no class, and how many pixels have them."""
-    values, counts = np.unique(label, return_counts=True)
-    return [(int(v), int(n)) for v, n in zip(values, counts)
-            if not 0 <= v < style.num_classes and v != style.ignore_index]
-
-
-def _legend(inputs, classes, style):
-    """Swatch and words of each entry."""
-    labels = [s.label for s in inputs if s.label is not None]
-    pixels = max(sum(label.size for label in labels), 1)
-    box = (round(0.8 * style.line), style.line)
-    grey = np.full((*box, 3), 160, np.uint8)
-    entries = []
-    for k, name in enumerate(classes):
-        words = str(name)
-        if labels:
-            share = sum(int((label == k).sum()) for label in labels) / pixels
-            words += f' {100 * share:.1f} %'
-        if k == style.background:
-            words += ' (not tinted)'
-        colour = PAPER if k == style.background else style.colours[k]
-        entries.append((np.full((*box, 3), colour, np.uint8), words))
-    ignored = sum(int((label == style.ignore_index).sum()) for label in labels)
-    if ignored:
-        swatch = grey.copy()
-        swatch[hatch(box)] = IGNORED
-        share = 100 * ignored / pixels
-        entries.append((swatch, f'ignored ({style.ignore_index}) {share:.1f} %'))
-    if any(_strangers(label, style) for label in labels):
-        entries.append((chequer(box), 'value of no class'))
-    if any(any(s.padding) for s in inputs):
-        swatch = grey.copy()
-        swatch[:, box[1] // 2] = EDGE
-        entries.append((swatch, 'edge of the padding'))
-    for swatch, _ in entries:
-        swatch[[0, -1]] = swatch[:, [0, -1]] = INK
-    return entries
-
-
-def _flow(entries, style, room):
-    """Offset in pixels and row of each entry, and the number of rows."""
-    places, x, row = [], 0, 0
-    for swatch, words in entries:
-        wide = round(swatch.shape[1] + pen_font(style.text).getlength(words)
-                     + 2 * style.text)
-        if x and x + wide > room:
-            x, row = 0, row + 1
-        places.append((x, row))
-        x += wide
-    return places, row + 1
-
-
-def _wrap(facts, style):
-    """Facts in as few lines of a cell's width as they need."""
-    lines = []
-    for fact in facts:
-        longer = f'{lines[-1]} · {fact}' if lines else fact
-        if lines and pen_font(style.text).getlength(longer) <= style.cell:
-            lines[-1] = longer
-        else:
-            lines.append(fact)
-    return lines

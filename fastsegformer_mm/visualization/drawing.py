@@ -11,6 +11,8 @@ GAP = 8
 INK = (32, 32, 32)
 PAPER = (255, 255, 255)
 FAINT = (110, 110, 110)
+IGNORED = (255, 0, 255)
+NO_CLASS = ((255, 255, 0), (0, 0, 0))
 
 
 @functools.lru_cache
@@ -84,6 +86,18 @@ def tint(picture, index, colours, background, opacity):
             inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, outlines, -1, colour, 1)
     return drawn
+
+
+def hatch(shape: tuple[int, int]) -> np.ndarray:
+    """Where the lines of the hatching of ignored pixels are, bool of ``shape``."""
+    rows, columns = np.indices(shape)
+    return (rows + columns) % 8 < 2
+
+
+def chequer(shape: tuple[int, int]) -> np.ndarray:
+    """The pattern of values that belong to no class, RGB of ``shape``."""
+    rows, columns = np.indices(shape)
+    return np.array(NO_CLASS, np.uint8)[(rows // 4 + columns // 4) % 2]
 
 
 def write(pen, where, words, size, room, colour=INK, bold=False):

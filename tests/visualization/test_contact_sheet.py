@@ -6,13 +6,9 @@ import pytest
 import torch
 
 from fastsegformer_mm.visualization import NetworkInput, contact_sheet
-from fastsegformer_mm.visualization.contact_sheet import (
-    EDGE,
-    IGNORED,
-    NO_CLASS,
-    spread_label,
-)
-from fastsegformer_mm.visualization.drawing import GAP, PAPER
+from fastsegformer_mm.visualization.contact_sheet import spread_label
+from fastsegformer_mm.visualization.contact_words import EDGE
+from fastsegformer_mm.visualization.drawing import GAP, IGNORED, NO_CLASS, PAPER
 
 CLASSES = ('background', 'sunburn', 'ulcer')
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
@@ -51,7 +47,7 @@ def lines(monkeypatch):
     """All lines of text that are written into views, and the legend's entries."""
     module = importlib.import_module('fastsegformer_mm.visualization.contact_sheet')
     found = []
-    write, legend = module.write, module._legend
+    write, legend = module.write, module.legend_of
     monkeypatch.setattr(module, 'write', lambda pen, where, words, *rest, **more: (
         found.append(words), write(pen, where, words, *rest, **more)))
 
@@ -60,9 +56,9 @@ def lines(monkeypatch):
         found.extend(words for _, words in result)
         return result
 
-    monkeypatch.setattr(module, '_legend', entries)
+    monkeypatch.setattr(module, 'legend_of', entries)
     # words as they would stand on a sheet wide enough
-    monkeypatch.setattr(module, '_wrap', lambda facts, style: facts)
+    monkeypatch.setattr(module, 'wrap', lambda facts, style: facts)
     return found
 
 
@@ -149,7 +145,7 @@ def test_captions_say_what_became_of_the_image(lines):
         'background 56.2 % (not tinted)', 'sunburn 0.0 %', 'ulcer 18.8 %',
         'ignored (255) 25.0 %',
         'value of no class', 'edge of the padding', 'network input', 'label',
-        'img7.jpg', '40x30 → 64x64', 'scale 1.60x2.13', 'flip vertical',
+        'img7.jpg', '30x40 → 64x64', 'scale 2.13x1.60', 'flip vertical',
         'padding right 3', 'values -1.50 to 0.25',
         'ignored 25.0 %', 'no class 5: 1 px', 'config', 'tensors']
     lines.clear()

@@ -148,7 +148,7 @@ def draw(args):
             f'{Path(args.config).stem}, {args.split}: {len(chosen)} of '
             f'{len(feed)} images'
             + (f', each {args.repeats} times' if args.repeats > 1 else ''),
-            f'tensors are {feed.description}',
+            f'tensors are {feed.description}; sizes and scales are height x width',
         ],
     )
     paths = page_paths(args.out, len(pages))

@@ -8,9 +8,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from fastsegformer_mm.visualization.drawing import class_colours
 
 from .html_report_pictures import (
-    SUFFIXES,
     Partners,
+    is_picture,
     mask_thumbnail,
+    mentioned_file,
     overlay,
     photo_thumbnail,
 )
@@ -20,7 +21,7 @@ from .report import SEVERITIES, DatasetReport, Problem, SplitSummary
 THUMBNAIL = 160
 SAMPLE = 224
 # of one kind; the page lists the names of the others up to this many
-MOST_NAMES = 500
+MOST_NAMES = 5000
 # these are told above the files, more beside each of them
 MOST_WAYS_OUT = 3
 TEMPLATE = 'html_report.html.j2'
@@ -62,6 +63,7 @@ def write_html(report: DatasetReport, path: str | Path, examples: int = 6) -> Pa
     page = environment.get_template(TEMPLATE).render(
         report=report,
         verdict=_verdict(report),
+        name=Path(report.config).name or 'config',
         made=datetime.now().strftime('%Y-%m-%d %H:%M'),
         splits=[_split(summary) for summary in report.splits.values()],
         kinds=[_kind(kind, problems, report, partners, examples)
@@ -101,7 +103,7 @@ def _split(summary: SplitSummary) -> dict:
         for name, colour, pixels, images in zip(
             summary.classes, colours, summary.class_pixels.tolist(),
             summary.class_images.tolist())]
-    sizes = [(f'{width}x{height}', count) for (height, width), count
+    sizes = [(f'{height}x{width}', count) for (height, width), count
              in summary.image_sizes.most_common(3)]
     return {
         'summary': summary, 'bars': bars, 'total': total, 'sizes': sizes,
@@ -140,14 +142,19 @@ def _kind(kind: str, problems: list[Problem], report, partners, examples) -> dic
 
 
 def _example(problem: Problem, report: DatasetReport, partners: Partners) -> dict:
-    """A problem with thumbnails of image and label, if it is about one of them."""
-    shown = {'problem': problem, 'name': Path(problem.file).name, 'pictures': []}
-    if Path(problem.file).suffix.lower() not in SUFFIXES:
-        return shown
-    image, label = partners.pair(problem.split, problem.file)
-    shown['pictures'].append(photo_thumbnail(image, THUMBNAIL))
-    if label is not None:
-        summary = report.splits[problem.split]
-        shown['pictures'].append(
-            mask_thumbnail(label, THUMBNAIL, _colours(summary)))
+    """A problem with thumbnails of its image and label, and of those it names."""
+    shown = {'problem': problem, 'name': Path(problem.file).name or problem.file,
+             'pictures': []}
+    files = [problem.file, mentioned_file(problem.value)]
+    drawn = set()
+    for file in files:
+        if file is None or not is_picture(file) or file in drawn:
+            continue
+        image, label = partners.pair(file, problem.split)
+        drawn.update((image, label))
+        shown['pictures'].append(photo_thumbnail(image, THUMBNAIL))
+        if label is not None:
+            summary = report.splits.get(problem.split)
+            colours = _colours(summary) if summary else []
+            shown['pictures'].append(mask_thumbnail(label, THUMBNAIL, colours))
     return shown

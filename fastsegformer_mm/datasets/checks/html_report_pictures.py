@@ -7,8 +7,14 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fastsegformer_mm.visualization.contact_sheet import IGNORED, chequer, hatch
-from fastsegformer_mm.visualization.drawing import background_class, fit, tint
+from fastsegformer_mm.visualization.drawing import (
+    IGNORED,
+    background_class,
+    chequer,
+    fit,
+    hatch,
+    tint,
+)
 
 from .report import DatasetReport
 
@@ -18,8 +24,7 @@ SUFFIXES = {'.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 class Partners:
     """Finds the label of an image and the image of a label.
 
-    Problems name one file. Where the other one is, is learnt from the sound pairs
-    of the same split.
+    Problems name one file. Where the other one is, is learnt from the sound pairs.
 
     Args:
         report (DatasetReport): Its ``samples`` are looked at.
@@ -28,11 +33,11 @@ class Partners:
         >>> from fastsegformer_mm.datasets.checks.report import SplitSummary
         >>> summary = SplitSummary('train', samples=[('img/a.jpg', 'ann/a.png')])
         >>> partners = Partners(DatasetReport('c.py', {'train': summary}))
-        >>> partners.pair('train', 'img/b.jpg')
+        >>> partners.pair('img/b.jpg')
         ('img/b.jpg', 'ann/b.png')
-        >>> partners.pair('train', 'ann/sub/b.png')
+        >>> partners.pair('ann/sub/b.png')
         ('img/sub/b.jpg', 'ann/sub/b.png')
-        >>> partners.pair('train', 'elsewhere/b.jpg')
+        >>> partners.pair('elsewhere/b.jpg')
         ('elsewhere/b.jpg', None)
     """
 
@@ -41,17 +46,45 @@ class Partners:
             name: list(dict.fromkeys(_pattern(*pair) for pair in summary.samples))
             for name, summary in report.splits.items()}
 
-    def pair(self, split: str, file: str) -> tuple[str, str | None]:
-        """Image and label of a file that is one of them; None for an unknown."""
-        for (image_start, image_end), (label_start, label_end) in self._patterns.get(
-                split, ()):
-            stem = _between(file, image_start, image_end)
-            if stem is not None:
-                return file, label_start + stem + label_end
-            stem = _between(file, label_start, label_end)
-            if stem is not None:
-                return image_start + stem + image_end, file
+    def pair(self, file: str, split: str = '') -> tuple[str, str | None]:
+        """Image and label of a file that is one of them; None for an unknown.
+
+        Args:
+            file (str): Image or label.
+            split (str): Whose patterns are tried first, before those of the others.
+        """
+        ordered = sorted(self._patterns, key=lambda name: name != split)
+        for name in ordered:
+            for (image_start, image_end), (label_start, label_end) in (
+                    self._patterns[name]):
+                stem = _between(file, image_start, image_end)
+                if stem is not None:
+                    return file, label_start + stem + label_end
+                stem = _between(file, label_start, label_end)
+                if stem is not None:
+                    return image_start + stem + image_end, file
         return file, None
+
+
+def mentioned_file(text: str) -> str | None:
+    """The picture that a sentence names, as 'the same picture as img/a b.jpg'.
+
+    Example:
+        >>> mentioned_file('the same picture as no/such/file.jpg') is None
+        True
+    """
+    words = text.split(' ')
+    for start in range(len(words)):
+        for end in range(len(words), start, -1):
+            name = ' '.join(words[start:end]).rstrip(',')
+            if is_picture(name) and Path(name).is_file():
+                return name
+    return None
+
+
+def is_picture(file: str) -> bool:
+    """Whether a name is that of an image or label."""
+    return Path(file).suffix.lower() in SUFFIXES
 
 
 def _pattern(image, label):
@@ -90,7 +123,7 @@ def photo_thumbnail(path: str | Path, side: int) -> dict:
     """
     def draw():
         with Image.open(path) as image:
-            words = f'{image.width}x{image.height} {image.mode}'
+            words = f'{image.height}x{image.width} {image.mode}'
             # a JPEG needs not be decoded at full size
             image.draft(None, (2 * side, 2 * side))
             pixels = _eight_bits(image)
@@ -110,7 +143,7 @@ def mask_thumbnail(path: str | Path, side: int, colours: list,
     """
     def draw():
         with Image.open(path) as image:
-            words = f'{image.width}x{image.height} {image.mode}'
+            words = f'{image.height}x{image.width} {image.mode}'
             if image.mode not in ('1', 'L', 'P', 'I', 'I;16'):
                 pixels = _eight_bits(image)
                 return _png(fit(pixels, min(side, max(pixels.shape[:2])))), words

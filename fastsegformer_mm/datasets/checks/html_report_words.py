@@ -73,10 +73,10 @@ KINDS = {
     'image-alpha': (
         'Transparent image',
         'Transparency is dropped: the network sees colours that no viewer shows.'),
-    'image-grey': (
-        'Greyscale image',
-        'Grey images are fed with three equal channels, as colour images are with '
-        'three unequal ones.'),
+    'grey-among-colours': (
+        'Grey among colours',
+        'Most images are of the other kind. A network may learn where an image comes '
+        'from, not what it shows.'),
     'exif-rotation': (
         'Rotated by EXIF',
         'A tag tells viewers to turn the image. Labels have no such tag, so that the '
@@ -104,4 +104,24 @@ KINDS = {
         'Sizes differ',
         'Image and label do not lie on each other. MMSegmentation resizes or cuts '
         'without a word, and the network learns shifted edges.'),
+    'no-images': ('No images', 'A data set without images cannot be trained on.'),
+    'class-never-occurs': (
+        'Class never occurs',
+        'What is in no label cannot be learnt, and has no score. Often it shows that '
+        'labels and classes are numbered differently.'),
+    'one-class-and-ignored': (
+        'One class and ignored pixels',
+        'Where the only other value is the ignored one, a network that says the same '
+        'everywhere gets 100 %.'),
+    'train-test-duplicate': (
+        'In train and in test',
+        'A score on pictures that were trained on says nothing about new ones.'),
+    'train-val-duplicate': (
+        'In train and in val',
+        'The best checkpoint is chosen by pictures that were trained on.'),
+    'duplicate': (
+        'Same picture twice', 'Within a split such a picture counts twice.'),
+    'duplicate-other-label': (
+        'Same picture, other label',
+        'One of the two labels must be wrong, or the task is not clear.'),
 }
