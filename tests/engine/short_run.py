@@ -5,7 +5,6 @@ dropout random enough for a wrong resume to show, and its score rises with each
 validation, so that each writes a new best checkpoint.
 """
 
-import hashlib
 import uuid
 
 import torch
@@ -114,14 +113,6 @@ def train(work_dir, hooks=(), **kwargs):
         runner.register_hook(hook, 'LOWEST')
     runner.train()
     return runner
-
-
-def fingerprint(state_dict):
-    """One text for the bits of all weights."""
-    digest = hashlib.sha256()
-    for name, weight in state_dict.items():
-        digest.update(name.encode() + weight.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def files(folder):

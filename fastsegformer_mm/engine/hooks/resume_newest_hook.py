@@ -14,7 +14,7 @@ from fastsegformer_mm.engine.checkpoint.newest import (
     Newest,
     newest_checkpoint,
 )
-from fastsegformer_mm.engine.checkpoint.write import remove_leftovers
+from fastsegformer_mm.engine.checkpoint.write import remove_leftovers, replace_file
 
 
 @HOOKS.register_module()
@@ -83,6 +83,11 @@ class ResumeNewestHook(Hook):
             # the checkpoint from here; the constructor's argument would come too
             # early, and there is no public way
             runner._load_from = str(found.path)
+            if is_main_process():
+                # else it would go on to name one that is broken, or that
+                # CheckpointHook removes now, until the next is saved
+                file = Path(runner.work_dir, 'last_checkpoint')
+                replace_file(file, [str(found.path).encode()])
         elif found.skipped:
             raise CheckpointError(
                 f'no checkpoint in {folder} can be resumed from:\n  '

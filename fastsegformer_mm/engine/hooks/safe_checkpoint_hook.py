@@ -45,6 +45,12 @@ class SafeCheckpointHook(CheckpointHook):
 
     _resumed_meta: dict | None = None
 
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        # best ones to remove once a regular one does not name them any more
+        self._outdated: list[str] = []
+        self._previous_best: dict = {}
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Keep what tells which run wrote the checkpoint that is resumed."""
         self._resumed_meta = checkpoint.get('meta') if runner._resume else None
@@ -54,12 +60,16 @@ class SafeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if self._resumed_meta is None:
             return
-        last = runner.message_hub.runtime_info.get('last_ckpt')
+        last = self._here(runner.message_hub.runtime_info.get('last_ckpt'))
         # MMEngine forgets it, and then saves no regular checkpoint along with the
         # next best one, as it does in a run that was not interrupted
         if last and self.file_backend.isfile(last):
             self.last_ckpt = last
         if self.save_best:
+            for key, path in self._best_paths().items():
+                self._set_best_path(runner, key, self._here(path))
+            for path in runner.message_hub.runtime_info.get('outdated_best', []):
+                self._remove(self._here(path))
             self._take_up_best(runner)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
@@ -68,6 +78,8 @@ class SafeCheckpointHook(CheckpointHook):
             # saved with the outdated one, which is there yet: whoever resumes from
             # this checkpoint removes it if a kill prevents that here
             runner.message_hub.update_info('keep_ckpt_ids', ids)
+        self._outdated += self._replaced_best()
+        runner.message_hub.update_info('outdated_best', list(self._outdated))
 
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -90,38 +102,53 @@ class SafeCheckpointHook(CheckpointHook):
             )
         if self.max_keep_ckpts > 0:
             for old in ids[: -self.max_keep_ckpts]:
-                self._remove(
-                    self.file_backend.join_path(
-                        self.out_dir, self.filename_tmpl.format(old)
-                    ),
-                    unless=self.last_ckpt,
-                )
+                name = self.filename_tmpl.format(old)
+                self._remove(self.file_backend.join_path(self.out_dir, name))
             ids = ids[-self.max_keep_ckpts :]
             self.keep_ckpt_ids = deque(ids, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', ids)
+        self._remove_outdated(runner)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
             return
-        previous = self._best_paths()
+        previous = self._previous_best = self._best_paths()
         # MMEngine removes what it finds here before it writes
         self._set_best_paths(dict.fromkeys(previous))
         try:
+            # and saves the regular one again, which removes what is outdated
             super()._save_best_checkpoint(runner, metrics)
+            if self.last_ckpt is None:  # there is none yet that could name the old
+                self._outdated += self._replaced_best()
+                self._remove_outdated(runner)
         finally:
             written = {k: path for k, path in self._best_paths().items() if path}
             self._set_best_paths({**previous, **written})
-        for key, path in written.items():
-            if previous[key] and self._remove(previous[key], unless=path):
-                runner.logger.info(
-                    f'The previous best checkpoint {previous[key]} is removed'
-                )
+            self._previous_best = {}
+
+    def _replaced_best(self) -> list[str]:
+        now = self._best_paths()
+        return [path for k, path in self._previous_best.items() if path and now[k]]
+
+    def _remove_outdated(self, runner: Runner) -> None:
+        for path in self._outdated:
+            if self._remove(path):
+                runner.logger.info(f'The previous best checkpoint {path} is removed')
+        self._outdated = []
+        runner.message_hub.update_info('outdated_best', [])
 
     def _best_paths(self) -> dict:
         """The best checkpoint's path by the end of its names in the message hub."""
+        if not self.save_best:
+            return {}
         if len(self.key_indicators) == 1:
             return {'': self.best_ckpt_path}
         return {f'_{k}': self.best_ckpt_path_dict.get(k) for k in self.key_indicators}
+
+    def _set_best_path(self, runner: Runner, key: str, path) -> None:
+        self._set_best_paths({**self._best_paths(), key: path})
+        if path:
+            runner.message_hub.update_info(f'best_ckpt{key}', path)
 
     def _set_best_paths(self, paths: dict) -> None:
         if len(self.key_indicators) == 1:
@@ -129,9 +156,22 @@ class SafeCheckpointHook(CheckpointHook):
         else:
             self.best_ckpt_path_dict = {k[1:]: path for k, path in paths.items()}
 
-    def _remove(self, path, unless) -> bool:
-        """Remove a checkpoint, unless the new one has taken its very name."""
-        if str(path) == str(unless) or not is_main_process():
+    def _here(self, path):
+        """The file of that name in this folder, which may have been moved."""
+        if not path:
+            return path
+        here = self.file_backend.join_path(self.out_dir, osp.basename(path))
+        return here if self.file_backend.isfile(here) else path
+
+    def _remove(self, path) -> bool:
+        """Remove an old checkpoint, unless it is in use or not of this folder."""
+        if not is_main_process():
+            return False
+        # names need not hold a number: the new one may have that of the old
+        if str(path) in map(str, (self.last_ckpt, *self._best_paths().values())):
+            return False
+        # of the training in another folder that this one was resumed from
+        if osp.dirname(path) != str(self.out_dir).rstrip(osp.sep):
             return False
         if self.file_backend.isfile(path):
             self.file_backend.remove(path)
@@ -153,14 +193,14 @@ class SafeCheckpointHook(CheckpointHook):
         previous = self._best_paths()
         for key, (path, score) in found[0].items():
             runner.message_hub.update_info(f'best_score{key}', score)
-            runner.message_hub.update_info(f'best_ckpt{key}', path)
-            self._set_best_paths({**self._best_paths(), key: path})
+            self._set_best_path(runner, key, path)
             runner.logger.info(
                 f'SafeCheckpointHook: {path} was written just before the training '
                 f'was interrupted; it is the best so far with {score:0.4f}'
             )
             if previous[key]:
-                self._remove(previous[key], unless=path)
+                # the regular one that training goes on from names it
+                self._outdated.append(previous[key])
 
     def _unnamed_best(self, runner: Runner) -> dict:
         step = runner.epoch if self.by_epoch else runner.iter
