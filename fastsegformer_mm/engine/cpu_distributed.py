@@ -1,10 +1,11 @@
 """``--launcher pytorch``, ``slurm`` and ``mpi`` on a machine without a GPU.
 
-MMEngine selects a CUDA device for each process before the processes meet, and
-hands DistributedDataParallel a device number; without an NVIDIA driver both end
-the job. There is no hook, registry or option at these two places (the backend
-alone can be configured), so they are replaced, here and nowhere else, and only
-where MMEngine itself has found no accelerator. With one nothing is touched.
+MMEngine selects a CUDA device for each process before the processes meet, and hands
+the wrappers (DistributedDataParallel, FullyShardedDataParallel) the number of one;
+without an NVIDIA driver either ends the job. There is no hook, registry or option at
+these places (the backend alone can be configured), so they are replaced, here and
+nowhere else, and only where MMEngine itself has found no accelerator. With one
+nothing is touched.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from mmengine.device import get_device
 from mmengine.dist import get_rank, get_world_size
 from mmengine.dist import utils as dist_utils
 from mmengine.logging import print_log
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import MMDistributedDataParallel, MMFullyShardedDataParallel
 
 LAUNCHERS = ('_init_dist_pytorch', '_init_dist_slurm', '_init_dist_mpi')
 ONLY_FOR_GPUS = 'nccl'
@@ -34,9 +35,9 @@ def allow_cpu_launchers() -> bool:
         return False
     for name in LAUNCHERS:
         setattr(dist_utils, name, _without_gpu(getattr(dist_utils, name)))
-    MMDistributedDataParallel.__init__ = _without_device_ids(
-        MMDistributedDataParallel.__init__
-    )
+    _replace_argument(MMDistributedDataParallel, device_ids=None)
+    # of None it makes the current CUDA device
+    _replace_argument(MMFullyShardedDataParallel, device_id=torch.device('cpu'))
     return True
 
 
@@ -60,14 +61,15 @@ def _without_gpu(init_dist):
     return start
 
 
-def _without_device_ids(init):
-    """DDP's constructor, without the number of a device that is not there."""
+def _replace_argument(wrapper, **replaced):
+    """Give a model wrapper another device than the one it is called with."""
+    init = wrapper.__init__
 
     @functools.wraps(init)
-    def __init__(self, module, *args, device_ids=None, **kwargs):
-        init(self, module, *args, **kwargs)
+    def __init__(self, module, *args, **kwargs):
+        init(self, module, *args, **{**kwargs, **replaced})
 
-    return __init__
+    wrapper.__init__ = __init__
 
 
 @contextlib.contextmanager

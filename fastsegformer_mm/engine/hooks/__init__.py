@@ -1,19 +1,23 @@
 """Hooks."""
 
 from .check_checkpoint_hook import CheckCheckpointHook
+from .check_dataset_hook import CheckDatasetHook
 from .evaluation_report_hook import EvaluationReportHook
 from .exact_resume_hook import ExactResumeHook
 from .freeze_unfreeze_hook import FreezeUnfreezeHook
 from .main_process_logger_hook import MainProcessLoggerHook
+from .non_finite_loss_hook import NonFiniteLossHook
 from .resume_newest_hook import ResumeNewestHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 
 __all__ = [
     'CheckCheckpointHook',
+    'CheckDatasetHook',
     'EvaluationReportHook',
     'ExactResumeHook',
     'FreezeUnfreezeHook',
     'MainProcessLoggerHook',
+    'NonFiniteLossHook',
     'ResumeNewestHook',
     'SafeCheckpointHook',
 ]
