@@ -118,9 +118,11 @@ def _subset(records: list, indices) -> list:
 
 
 def _suffixes(files: Iterable[str]) -> str:
-    """The suffixes that are there, the most frequent first, with their counts."""
-    counts = Counter(osp.splitext(name)[1] or 'no suffix' for name in files)
-    return ', '.join(f'{suffix} ({count})' for suffix, count in counts.most_common())
+    """The suffixes that are there, the most frequent first, counts, an example."""
+    counts = Counter(osp.splitext(name)[1] for name in files).most_common()
+    texts = [f'{suffix or "no suffix"} ({count})' for suffix, count in counts]
+    example = next(name for name in files if osp.splitext(name)[1] == counts[0][0])
+    return f'{", ".join(texts)}, such as {example}'
 
 
 def _folder_problems(source: Source, folder: _Folder, suffix: str,
@@ -134,8 +136,7 @@ def _folder_problems(source: Source, folder: _Folder, suffix: str,
         return [Problem(
             'wrong-suffix', 'error', source.split, folder.path,
             f'{len(folder.files)} files, {_suffixes(folder.files)}', f'*{suffix}',
-            f'set {source.where}.{option} to how the names end, such as '
-            f'{folder.files[0]}')]
+            f'set {source.where}.{option} to how the names end')]
     return []
 
 
@@ -152,8 +153,8 @@ def _other_suffixes(source: Source, images: _Folder, names: list) -> list[Proble
         return []
     return [Problem(
         'wrong-suffix', 'warning', source.split, images.path,
-        f'{_suffixes(others)} beside {len(names)} *{source.img_suffix}, such as '
-        f'{others[0]}', f'images *{source.img_suffix} only',
+        f'beside {len(names)} *{source.img_suffix} {_suffixes(others)}',
+        f'images *{source.img_suffix} only',
         'the others are not used: convert or rename them, or move them away')]
 
 

@@ -1,0 +1,130 @@
+"""Check a config's data: folders, files, labels, classes, duplicates.
+
+Each problem is one line with the file, what was found, what was expected, and the
+way out. Exit code 0: no errors (there may be warnings); 1: errors; 2: the check
+could not be made.
+
+Examples:
+    python tools/analysis_tools/check_dataset.py CONFIG
+    python tools/analysis_tools/check_dataset.py CONFIG --split train,val \
+        --fix-report report.html --processes 8
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine import Config, DictAction
+from rich.progress import track
+
+from fastsegformer_mm.datasets.checks import check_dataset
+from fastsegformer_mm.datasets.checks.console import print_report, write_json
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--split',
+        help='splits to check, with commas (default: those of train,val,test that '
+        'the config has)',
+    )
+    parser.add_argument(
+        '--fix-report',
+        type=Path,
+        metavar='HTML',
+        help='write everything found as a page for the browser, with examples',
+    )
+    parser.add_argument(
+        '--json', type=Path, help='write everything found as JSON'
+    )
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        help='how many read at once (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--sample',
+        type=int,
+        help='look into this many pairs of each split, evenly spread (default: all)',
+    )
+    parser.add_argument(
+        '--show',
+        type=int,
+        default=10,
+        help='lines of one kind on the console (default: %(default)s); the HTML and '
+        'the JSON have all',
+    )
+    parser.add_argument(
+        '--ignore',
+        nargs='+',
+        default=[],
+        metavar='KIND',
+        help='kinds of problems to pass over, as duplicate grey-among-colours',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='settings to override in the config, as key=value',
+    )
+    args = parser.parse_args(argv)
+    for name in ('processes', 'sample', 'show'):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f'--{name} is {value}: expected 1 or more')
+    return args
+
+
+def read_config(args):
+    """The config with its overrides; exits where there is none to read."""
+    if not Path(args.config).is_file():
+        stop(f'{args.config}: no such config file')
+    try:
+        cfg = Config.fromfile(args.config)
+        if args.cfg_options:
+            cfg.merge_from_dict(args.cfg_options)
+    except Exception as error:
+        # a config is a program, which can fail in any way
+        stop(f'{args.config} cannot be read: {type(error).__name__}: {error}')
+    return cfg
+
+
+def stop(text):
+    print('error:', ' '.join(text.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    cfg = read_config(args)
+    try:
+        report = check_dataset(
+            cfg,
+            args.split and [name.strip() for name in args.split.split(',')],
+            sample=args.sample,
+            processes=args.processes,
+            ignore=args.ignore,
+            track=lambda facts, total: track(facts, 'Checking pairs', total),
+        )
+    except ValueError as error:
+        stop(f'--split: {error}')
+    if not report.splits:
+        stop(f'{args.config} has no dataloader to check')
+    print_report(report, args.show)
+    if args.json:
+        print(f'JSON: {write_json(report, args.json)}')
+    if args.fix_report:
+        # imported here, as drawing is not needed to check
+        from fastsegformer_mm.datasets.checks.html_report import write_html
+
+        print(f'report: {write_html(report, args.fix_report)}')
+    return 0 if report.ok else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
