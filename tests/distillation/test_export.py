@@ -67,8 +67,8 @@ def test_no_such_file(tmp_path):
         export_student(tmp_path / 'none.pth', tmp_path / 'b.pth')
 
 
-def test_no_file_of_tensors(tmp_path):
+def test_no_checkpoint(tmp_path):
     file = tmp_path / 'a.pth'
     file.write_text('<html>')
-    with pytest.raises(ValueError, match='is not a file of tensors alone'):
+    with pytest.raises(ValueError, match='is an HTML page'):
         export_student(file, tmp_path / 'b.pth')

@@ -12,7 +12,9 @@ def parse_args():
         'ExportStudentHook does the same during training.'
     )
     parser.add_argument('src', help='checkpoint of a distillation')
-    parser.add_argument('dst', help='checkpoint to write; its folder is made')
+    parser.add_argument(
+        'dst', help='file to write, .pth or .safetensors; its folder is made'
+    )
     return parser.parse_args()
 
 

@@ -9,6 +9,8 @@ from mmrazor.registry import HOOKS
 
 from fastsegformer_mm.distillation.export import export_student
 
+SUFFIXES = ('.pth', '.safetensors')
+
 
 @HOOKS.register_module()
 class ExportStudentHook(Hook):
@@ -22,9 +24,12 @@ class ExportStudentHook(Hook):
 
     Args:
         folder (str): Its name. Defaults to 'student'.
+        suffix (str): '.pth', or '.safetensors' for files that other programs read
+            too; ``mim test`` takes both. Defaults to '.pth'.
 
     Raises:
-        ValueError: When training starts, if there is no CheckpointHook.
+        ValueError: For another suffix; when training starts, if there is no
+            CheckpointHook.
 
     Example:
         >>> custom_hooks = [dict(type='mmrazor.ExportStudentHook')]
@@ -33,8 +38,14 @@ class ExportStudentHook(Hook):
     # after CheckpointHook, which is VERY_LOW
     priority = 'LOWEST'
 
-    def __init__(self, folder: str = 'student') -> None:
+    def __init__(self, folder: str = 'student', suffix: str = '.pth') -> None:
+        if suffix not in SUFFIXES:
+            raise ValueError(
+                f'ExportStudentHook: suffix={suffix!r}; expected one of '
+                f'{", ".join(SUFFIXES)}'
+            )
         self.folder = folder
+        self.suffix = suffix
         self._exported: dict[Path, int] = {}
 
     def before_train(self, runner: Runner) -> None:
@@ -48,8 +59,8 @@ class ExportStudentHook(Hook):
         self._checkpoint_hook = found[0]
         # what an earlier part of a resumed training has exported
         folder = Path(found[0].out_dir)
-        for out in folder.joinpath(self.folder).glob('*.pth'):
-            path = folder / out.name
+        for out in folder.joinpath(self.folder).glob(f'*{self.suffix}'):
+            path = folder / f'{out.stem}.pth'
             if path.is_file() and out.stat().st_mtime_ns >= path.stat().st_mtime_ns:
                 self._exported[path] = path.stat().st_mtime_ns
 
@@ -83,9 +94,12 @@ class ExportStudentHook(Hook):
             stamp = path.stat().st_mtime_ns
             if self._exported.get(path) == stamp:
                 continue
-            out = export_student(path, path.parent / self.folder / path.name)
+            out = export_student(path, self._out(path))
             self._exported[path] = stamp
             runner.logger.info(f'ExportStudentHook: the student alone is in {out}')
         for path in [p for p in self._exported if not p.is_file()]:
-            (path.parent / self.folder / path.name).unlink(missing_ok=True)
+            self._out(path).unlink(missing_ok=True)
             del self._exported[path]
+
+    def _out(self, path: Path) -> Path:
+        return path.parent / self.folder / f'{path.stem}{self.suffix}'

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+import torch
 from torch import nn
 
 from .contents import some
@@ -23,8 +24,8 @@ class Fit:
     """How a state dict fits a network.
 
     Attributes:
-        own (list[str]): The network's keys, without ``num_batches_tracked``, which
-            may always be absent.
+        own (list[str]): The network's keys, but those of integers: they are counters
+            or indices that a constructor makes, and may always be absent.
         missing (list[str]): Those that the state dict lacks.
         unexpected (list[str]): Keys that the network has not.
         mismatched (dict[str, tuple]): Key -> shapes in the state dict and the network.
@@ -65,7 +66,7 @@ def compare(module: nn.Module, weights: dict, optional=()) -> Fit:
         optional (Collection[str]): Keys of the module that may be absent.
     """
     own = module.state_dict()
-    counted = [k for k in own if not k.endswith('num_batches_tracked')]
+    counted = _learned(own)
     return Fit(
         own=counted,
         missing=[k for k in counted if k not in weights and k not in optional],
@@ -78,6 +79,14 @@ def compare(module: nn.Module, weights: dict, optional=()) -> Fit:
     )
 
 
+def _learned(weights):
+    return [
+        k
+        for k, v in weights.items()
+        if isinstance(v, torch.Tensor) and (v.is_floating_point() or v.is_complex())
+    ]
+
+
 def _shape(value):
     # a module's own extra state may be no tensor
     return tuple(getattr(value, 'shape', ()))
@@ -88,7 +97,7 @@ def compare_by_loading(model: nn.Module, weights: dict) -> Fit:
 
     What fits is loaded.
     """
-    fit = Fit([k for k in model.state_dict() if not k.endswith('num_batches_tracked')])
+    fit = Fit(_learned(model.state_dict()))
 
     def keep(_, keys):
         fit.missing = [k for k in keys.missing_keys if k in fit.own]
@@ -121,7 +130,7 @@ def load_all_or_raise(module: nn.Module, weights: dict, path, optional=()) -> No
         weights (dict[str, Tensor]): Under the module's own keys.
         path (str | Path): Where they come from, for the message.
         optional (Collection[str]): Keys of the module that the file may lack.
-            ``num_batches_tracked`` may always be absent.
+            Integers, such as ``num_batches_tracked``, may always be absent.
 
     Raises:
         CheckpointError: Lists missing, unexpected and mismatched keys.
@@ -262,5 +271,5 @@ def _class_counts(model, mismatched):
 
 def _like(keys):
     """Some keys from all over a network."""
-    keys = [k for k in keys if not k.endswith('num_batches_tracked')]
+    keys = list(keys)
     return some(keys[:: max(1, len(keys) // 3)], 4) or 'none'

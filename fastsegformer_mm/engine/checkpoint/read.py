@@ -1,7 +1,9 @@
 """The one loader of checkpoints."""
 
+import collections
 import logging
 import os
+import pickletools
 import re
 from pathlib import Path
 
@@ -64,9 +66,7 @@ def read_file(path: Path, name: str, map_location='cpu', trusted: bool = False):
         if kind == 'safetensors':
             return read_safetensors(path, name, map_location)
         with mmengine_globals(), path.open('rb') as file:
-            return torch.load(
-                file, map_location=map_location, weights_only=not trusted
-            )
+            return torch.load(file, map_location=map_location, weights_only=not trusted)
     except CheckpointError:
         raise
     except OSError as error:
@@ -83,32 +83,39 @@ def read_file(path: Path, name: str, map_location='cpu', trusted: bool = False):
 def _reason(error, path, name, kind, trusted):
     """Why torch.load fails on a file that looks sound, and the way out."""
     text = str(error).strip() or type(error).__name__
+    short = text.splitlines()[0]
+    if kind == 'pickle' and ('unexpected EOF' in text or _is_cut(path)):
+        return (
+            f'is truncated: it stops after {path.stat().st_size:,} bytes: {AGAIN}, or '
+            'take an earlier checkpoint'
+        )
     foreign = [] if trusted else _foreign(path, text)
-    trust = (
-        f'if you trust its source, give {UNSAFE + name!r}, or save its weights alone '
-        'once and use that file'
-    )
+    trust = f'if you trust its source, {UNSAFE + name!r} loads it with pickle'
     if any(n.startswith('torch.nn.modules.') for n in foreign):
         return (
             f'is a whole pickled network (it asks for {some(foreign, 4)}), and loading '
             'it could run code from it. Save its weights alone, '
-            "torch.save(model.state_dict(), 'weights.pth'); " + trust
+            f"torch.save(model.state_dict(), 'weights.pth'); {trust}"
         )
     if foreign or 'asks for' in text:
-        asks = f'it asks for {some(foreign, 4)}' if foreign else text
+        asks = f'it asks for {some(foreign, 4)}' if foreign else short
         return (
             f'holds other objects than tensors ({asks}), and loading it could run '
-            f'code from it; {trust}'
-        )
-    short = text.splitlines()[0]
-    if kind == 'pickle' and (
-        isinstance(error, EOFError | IndexError) or 'EOF' in text
-    ):
-        return (
-            f'is truncated: it stops after {path.stat().st_size:,} bytes ({short}): '
-            f'{AGAIN}, or take an earlier checkpoint'
+            f'code from it. Take a file of weights alone; {trust}'
         )
     return f'cannot be loaded ({type(error).__name__}: {short}): {AGAIN}'
+
+
+def _is_cut(path):
+    """Whether the pickles that an old file begins with are not all there."""
+    with path.open('rb') as file:
+        try:
+            # magic number, protocol, system, content, names of the storages
+            for _ in range(5):
+                collections.deque(pickletools.genops(file), maxlen=0)
+        except ValueError:
+            return True
+    return False
 
 
 def _foreign(path, text):

@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 from mmengine.fileio import get_file_backend
-from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
@@ -23,12 +22,12 @@ from .read import UNSAFE, read_checkpoint, read_file
 
 def load_from_local(filename, map_location=None):
     """A file."""
-    return without_config(read_checkpoint(filename, map_location), filename)
+    return without_config(read_checkpoint(filename, map_location))
 
 
 def load_from_http(filename, map_location=None):
     """``http(s)://``: downloaded once, into the hub cache."""
-    return without_config(read_checkpoint(filename, map_location), filename)
+    return without_config(read_checkpoint(filename, map_location))
 
 
 def load_from_unsafe_pickle(filename, map_location=None):
@@ -90,7 +89,7 @@ def load_from_pavi(filename, map_location=None):
         file = os.path.join(folder, 'checkpoint')
         modelcloud.get(filename.removeprefix('pavi://')).download(file)
         content = read_file(Path(file), filename, map_location)
-    return without_config(content, filename)
+    return without_config(content)
 
 
 def _load_bytes(data, filename, map_location):
@@ -98,7 +97,7 @@ def _load_bytes(data, filename, map_location):
         file = Path(folder, 'checkpoint')
         file.write_bytes(data)
         content = read_file(file, filename, map_location)
-    return without_config(content, filename)
+    return without_config(content)
 
 
 def _look_up(filename, table):
@@ -120,38 +119,28 @@ def _mmengine_home():
     return os.path.expanduser(home)
 
 
-def without_config(content, name):
+def without_config(content):
     """Put the config that a checkpoint carries where MMEngine does not run it.
 
     A config file is Python. MMEngine runs the one in ``meta`` when it resumes, and
-    the one in ``message_hub`` when an inferencer is given weights alone. The text
-    stays under ``cfg_text`` and ``config_text``.
+    the one in ``message_hub`` or ``meta`` when an inferencer is given weights alone:
+    that takes the config file too. The texts stay, as ``meta['cfg_text']`` and
+    ``meta['config_text']``.
 
     Args:
         content: What a checkpoint holds; changed in place.
-        name (str): Its path, for the log.
 
     Returns:
         ``content``.
     """
-    if not isinstance(content, dict):
-        return content
-    meta, hub = content.get('meta'), content.get('message_hub')
-    put_away = False
-    if isinstance(meta, dict):
+    if isinstance(content, dict):
+        meta, hub = content.get('meta'), content.get('message_hub')
         for key in ('cfg', 'config'):
-            if key in meta:
+            if isinstance(meta, dict) and key in meta:
                 meta[f'{key}_text'] = meta.pop(key)
-                put_away = True
-    known = hub.get('runtime_info') if isinstance(hub, dict) else None
-    if isinstance(known, dict) and known.pop('cfg', None) is not None:
-        put_away = True
-    if put_away:
-        print_log(
-            f'{name}: the config stored in it is not run (it is Python); give the '
-            f'config file, or {UNSAFE}{name} if you trust its source',
-            'current',
-        )
+        known = hub.get('runtime_info') if isinstance(hub, dict) else None
+        if isinstance(known, dict):
+            known.pop('cfg', None)
     return content
 
 

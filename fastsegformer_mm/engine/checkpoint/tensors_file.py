@@ -31,7 +31,8 @@ def read_safetensors(path: Path, name: str, map_location='cpu') -> dict:
     try:
         with safe_open(path, framework='pt') as file:
             meta = {k: _decoded(v) for k, v in (file.metadata() or {}).items()}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}
+            names = file.keys()
+            tensors = {k: file.get_tensor(k) for k in names}
     except SafetensorError as error:
         raise CheckpointError(
             f'checkpoint {name!r} is no whole safetensors file ({error}; '

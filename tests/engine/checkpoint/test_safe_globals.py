@@ -6,23 +6,19 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from torch.serialization import get_safe_globals
 
-from fastsegformer_mm.engine.safe_globals import (
-    allow_mmengine_checkpoints,
+from fastsegformer_mm.engine.checkpoint import read_checkpoint
+from fastsegformer_mm.engine.checkpoint.safe_globals import (
     history_buffer_method,
+    mmengine_globals,
 )
-from fastsegformer_mm.models.backbones.official_checkpoint import read_weights
-
-
-@pytest.fixture(autouse=True)
-def allowed():
-    """Earlier tests may have loaded with OneDL's MMEngine, see the last test."""
-    allow_mmengine_checkpoints()
 
 
 def save(path, **objects):
     torch.save(objects, path)
-    return torch.load(path, weights_only=True)
+    with mmengine_globals():
+        return torch.load(path, weights_only=True)
 
 
 def test_message_hub_round_trip(tmp_path):
@@ -48,26 +44,6 @@ def test_numpy_values(tmp_path, value):
     assert np.array_equal(loaded, value)
 
 
-class Attack:
-    """Runs a function of ``os`` when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        import os
-
-        return os.mkdir, (self.path,)
-
-
-def test_other_objects_are_refused(tmp_path):
-    target = tmp_path / 'reached'
-    torch.save({'x': Attack(str(target))}, tmp_path / 'bad.pth')
-    with pytest.raises(pickle.UnpicklingError):
-        torch.load(tmp_path / 'bad.pth', weights_only=True)
-    assert not target.exists()
-
-
 def test_getattr_reaches_nothing_but_the_statistics():
     assert history_buffer_method(HistoryBuffer, 'mean') is HistoryBuffer.mean
     for owner, name in (
@@ -80,9 +56,37 @@ def test_getattr_reaches_nothing_but_the_statistics():
             history_buffer_method(owner, name)
 
 
-def test_read_weights_after_a_load_of_onedl(tmp_path):
-    """OneDL allows names for each load alone, and takes ours away with its own."""
+class GetAttr:
+    """Asks for an attribute by the builtin, as HistoryBuffer's pickle does."""
+
+    def __init__(self, owner, name):
+        self.owner, self.name = owner, name
+
+    def __reduce__(self):
+        return getattr, (self.owner, self.name)
+
+
+def test_getattr_in_a_file(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save({'x': GetAttr(HistoryBuffer, 'mean')}, path)
+    assert read_checkpoint(path)['x'] is HistoryBuffer.mean
+    torch.save({'x': GetAttr(HistoryBuffer, '__init__')}, path)
+    with pytest.raises(ValueError, match=r"asks for '__init__' of .*HistoryBuffer"):
+        read_checkpoint(path)
+
+
+def test_nothing_stays_allowed(tmp_path):
+    before = set(get_safe_globals())
     torch.save({'history': HistoryBuffer([1.0], [1])}, tmp_path / 'epoch_1.pth')
-    with torch.serialization.safe_globals([HistoryBuffer, np.ndarray, np.dtype]):
-        pass
-    assert read_weights(tmp_path / 'epoch_1.pth')['history'].mean() == 1.0
+    assert read_checkpoint(tmp_path / 'epoch_1.pth')['history'].mean() == 1.0
+    assert set(get_safe_globals()) == before
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / 'epoch_1.pth', weights_only=True)
+
+
+def test_what_the_user_allows_stays_allowed(tmp_path):
+    torch.save({'history': HistoryBuffer([1.0], [1])}, tmp_path / 'epoch_1.pth')
+    with torch.serialization.safe_globals([HistoryBuffer]):
+        read_checkpoint(tmp_path / 'epoch_1.pth')
+        assert HistoryBuffer in get_safe_globals()
+    assert HistoryBuffer not in get_safe_globals()

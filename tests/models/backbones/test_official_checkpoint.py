@@ -6,14 +6,9 @@ from collections import OrderedDict
 import pytest
 import torch
 from mmseg.registry import MODELS
-from torch import nn
 
 from fastsegformer_mm.models.backbones.efficientformer_v2 import EfficientFormerV2
-from fastsegformer_mm.models.backbones.official_checkpoint import (
-    load_all_or_raise,
-    load_official_backbone,
-    read_weights,
-)
+from fastsegformer_mm.models.backbones.official_checkpoint import load_official_backbone
 
 TINY = {
     'embed_dims': [8, 8, 16, 16],
@@ -211,23 +206,6 @@ def test_another_architecture(tmp_path):
     assert len(message) < 4000  # the first of each kind, and how many more
 
 
-def test_batch_counters_may_be_absent():
-    norm = nn.BatchNorm2d(1)
-    state = {
-        'weight': torch.tensor([2.0]),
-        'bias': torch.tensor([3.0]),
-        'running_mean': torch.tensor([4.0]),
-        'running_var': torch.tensor([5.0]),
-    }
-    load_all_or_raise(norm, state, 'norm.pth')
-    assert norm.weight.item() == 2
-    assert norm.running_var.item() == 5
-    del state['bias']
-    load_all_or_raise(norm, state, 'norm.pth', optional=['bias'])
-    with pytest.raises(ValueError, match='1 missing: bias'):
-        load_all_or_raise(norm, state, 'norm.pth')
-
-
 def test_load_official_backbone(tmp_path):
     weights = imagenet_weights()
     loaded = load_official_backbone(save({'model': weights}, tmp_path / 'a.pth'))
@@ -250,44 +228,6 @@ def test_files_without_weights(tmp_path, content, found):
     path = save(content, tmp_path / 'other.pth')
     with pytest.raises(ValueError, match=rf'other\.pth.*holds {found}.*state_dict'):
         load_official_backbone(path)
-
-
-class Trap:
-    """Runs code when unpickled."""
-
-    ran = False
-
-    def __reduce__(self):
-        return setattr, (Trap, 'ran', True)
-
-
-def test_code_is_refused(tmp_path):
-    path = save({'state_dict': {}, 'hook': Trap()}, tmp_path / 'trap.pth')
-    with pytest.raises(ValueError, match=r'trap\.pth.*If you trust its source'):
-        read_weights(path)
-    assert not Trap.ran
-
-
-def test_unreadable_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'absent\.pth.*does not exist'):
-        read_weights(tmp_path / 'absent.pth')
-    (tmp_path / 'text.pth').write_text('<html>not found</html>')
-    with pytest.raises(ValueError, match=r'text\.pth.*not a file of tensors'):
-        read_weights(tmp_path / 'text.pth')
-    (tmp_path / 'empty.pth').write_bytes(b'')
-    with pytest.raises(ValueError, match=r'empty\.pth'):
-        read_weights(tmp_path / 'empty.pth')
-    with pytest.raises(ValueError, match=r'127\.0\.0\.1.*cannot be.*downloaded'):
-        read_weights('http://127.0.0.1:9/weights.pth')
-
-
-def test_read_weights_unwraps_nothing(tmp_path):
-    content = {'model': {'w': torch.arange(3)}, 'epoch': 4}
-    path = save(content, tmp_path / 'w.pth')
-    read = read_weights(path)
-    assert read['epoch'] == 4
-    assert torch.equal(read['model']['w'], torch.arange(3))
-    assert read_weights(path, map_location='meta')['model']['w'].is_meta
 
 
 def test_url(tmp_path, monkeypatch):
