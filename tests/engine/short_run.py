@@ -31,7 +31,8 @@ class ShortData(Dataset):
         return 8
 
     def __getitem__(self, index):
-        return dict(inputs=torch.linspace(index, index + 1, 64), data_samples=index)
+        inputs = torch.linspace(index / 8 - 0.5, 0.5 - index / 16, 64)
+        return dict(inputs=inputs, data_samples=index)
 
 
 @MODELS.register_module(force=True)
@@ -46,7 +47,7 @@ class ShortModel(BaseModel):
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         out = self.layers(torch.stack(inputs))
-        return dict(loss=out.square().mean()) if mode == 'loss' else list(out)
+        return dict(loss=(out - 1).square().mean()) if mode == 'loss' else list(out)
 
 
 @METRICS.register_module(force=True)
@@ -99,7 +100,7 @@ def short_cfg(
             randomness=dict(seed=0), model=dict(type='ShortModel', width=width),
             train_dataloader=load, val_dataloader=val, train_cfg=train_cfg, val_cfg={},
             val_evaluator=dict(type='ShortMetric', falls=falls),
-            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.001, momentum=0.9)),
             param_scheduler=dict(type='LinearLR', begin=0, end=20, by_epoch=False),
             default_hooks=dict(
                 logger=dict(type='LoggerHook', interval=100), checkpoint=checkpoint),
