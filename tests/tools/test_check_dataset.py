@@ -124,6 +124,18 @@ def test_what_cannot_be_checked_exits_with_2(config, capsys, tmp_path, args, mes
     assert 'Traceback' not in error
 
 
+def test_a_check_that_fails_itself_exits_with_2(config, capsys, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError('disk on fire')
+
+    monkeypatch.setattr(tool, 'check_dataset', fail)
+    with pytest.raises(SystemExit) as caught:
+        run(capsys, config)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        'error: the check itself failed, OSError: disk on fire')
+
+
 def test_as_a_command(config):
     break_label(config)
     done = subprocess.run(

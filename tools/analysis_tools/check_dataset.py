@@ -13,6 +13,7 @@ Examples:
 import argparse
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from mmengine import Config, DictAction
@@ -112,7 +113,11 @@ def main(argv=None):
             track=lambda facts, total: track(facts, 'Checking pairs', total),
         )
     except ValueError as error:
-        stop(f'--split: {error}')
+        stop(str(error))
+    except Exception as error:
+        # not 1, which says that the data has errors
+        traceback.print_exc()
+        stop(f'the check itself failed, {type(error).__name__}: {error}')
     if not report.splits:
         stop(f'{args.config} has no dataloader to check')
     print_report(report, args.show)

@@ -80,9 +80,12 @@ def turns_by_exif(step: dict) -> bool:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     Image.new('RGB', (16, 8)).save(data, 'JPEG', exif=exif)
-    loaded = mmcv.imfrombytes(
-        data.getvalue(), flag=step.get('color_type', 'color'),
-        backend=step.get('imdecode_backend', 'cv2'))
+    try:
+        loaded = mmcv.imfrombytes(
+            data.getvalue(), flag=step.get('color_type', 'color'),
+            backend=step.get('imdecode_backend', 'cv2'))
+    except Exception:
+        return False  # a backend that does not read JPEG turns none either
     return loaded.shape[:2] == (16, 8)
 
 

@@ -199,6 +199,10 @@ def _find_loaders(source: Source, pipeline: Any) -> None:
         source.not_understood = 'no LoadImageFromFile in its pipeline'
     if source.label_step is None:
         source.label_folder = None
+    for step in (source.image_step, source.label_step):
+        if step is not None:
+            # wrong options are told here, not by each of the processes
+            TRANSFORMS.build(dict(step))
 
 
 def _steps(value: Any) -> Iterator[dict]:

@@ -2,12 +2,14 @@
 
 import json
 import multiprocessing
+import random
 import runpy
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -155,6 +157,30 @@ def test_a_data_set_that_is_not_understood_is_a_warning(tmp_path, kind):
     assert (problem.kind, problem.severity, problem.file) == (
         'not-understood', 'warning', 'train_dataloader.dataset')
     assert kind in problem.value
+
+
+def test_a_loader_with_wrong_options_is_a_warning(tmp_path):
+    make(tmp_path)
+    cfg = config(tmp_path)
+    cfg.train_dataloader.dataset.pipeline[0].colour = 'red'
+    [problem] = check_dataset(cfg, ['train']).problems
+    assert (problem.kind, problem.severity) == ('not-understood', 'warning')
+    assert 'colour' in problem.value
+
+
+def test_random_states_stay_as_they_are(tmp_path):
+    """Otherwise a run with the check would not repeat one without."""
+    cfg = faulty(tmp_path)
+
+    def states():
+        # the global generator, from which transforms draw
+        legacy = np.random.mtrand._rand.get_state()
+        return (random.getstate(), torch.get_rng_state().tolist(),
+                legacy[1].tolist(), legacy[2:])
+
+    before = states()
+    check_dataset(cfg)
+    assert states() == before
 
 
 def faulty(root):
