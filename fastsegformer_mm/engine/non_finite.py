@@ -205,8 +205,15 @@ def bad_values(findings: list[Findings]) -> str:
     )
 
 
-def describe(findings: list[Findings]) -> str:
-    """Lines for the error: each process whose loss is not finite."""
+def describe(findings: list[Findings], rates: dict, checkpoint: str) -> str:
+    """Lines for the error.
+
+    Args:
+        findings (list[Findings]): Of all processes; told are those whose loss is not
+            finite.
+        rates (dict[str, list[float]]): The learning rates.
+        checkpoint (str): The last one that was written.
+    """
     lines = []
     for f in _bad(findings):
         where = f' on rank {f.rank}' if len(findings) > 1 else ''
@@ -219,6 +226,8 @@ def describe(findings: list[Findings]) -> str:
             tool = 'tools/analysis_tools/replay_non_finite.py'
             lines.append(f'  replay: python {tool} CONFIG {f.saved}')
     cause, way_out = explain(findings)
+    rates = ', '.join(f'{name}={values[0]:.4g}' for name, values in rates.items())
+    lines += [f'  learning rate: {rates}', f'  last checkpoint: {checkpoint}']
     return '\n'.join([*lines, f'  cause: {cause}', f'  way out: {way_out}'])
 
 

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.optimizer import amp_optimizer_wrapper
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -62,8 +63,8 @@ def test_stops_with_everything_as_before(tmp_path):
         r'cause: the images have such values already: images/3-1\.jpg \(label '
         r'labels/3-1\.png\): -[\d.]+ to [\d.]+, 1 NaN\n', error)
     assert 'labels: 0 to 2' in error
-    assert 'learning rate: lr=0.1' in error
-    assert error.endswith(f'last checkpoint: {tmp_path}/iter_2.pth')
+    assert f'learning rate: lr=0.1\n  last checkpoint: {tmp_path}/iter_2.pth\n' in error
+    assert 'way out: look at these files' in error
     assert f'saved: {tmp_path}/non_finite/iter_3.pth\n' in error
     assert (tmp_path / 'non_finite/iter_3.pth').is_file()
     # nothing of the hook is left
@@ -155,7 +156,7 @@ def test_broken_weights_stop_skipping_as_well(tmp_path):
 def test_infinite_image(tmp_path):
     error, _ = stopped(tmp_path, [-1], value=-tiny.INF)
     assert re.search(r'images/1-1\.jpg .*: -[\d.]+ to [\d.]+, 1 infinite\n', error)
-    assert 'last checkpoint: none yet' in error
+    assert 'last checkpoint: none yet\n' in error
 
 
 @pytest.mark.parametrize(('limits', 'numbers', 'at', 'which'), [
@@ -221,6 +222,13 @@ def test_refuses(kwargs, message):
         NonFiniteLossHook(**kwargs)
 
 
+def test_compiled(tmp_path):
+    """What the hook does is not made a part of the compiled step."""
+    kwargs = dict(compile=dict(backend='eager'), model=dict(drop=0.0))
+    ours = run(tmp_path / 'a', [1, -2, 3], SKIP, **kwargs)
+    assert same(state(ours), state(run(tmp_path / 'b', [1, 3], model=dict(drop=0.0))))
+
+
 def test_averaged_weights_stay_finite(tmp_path):
     hooks = [dict(type='EMAHook', momentum=0.5, update_buffers=True)]
     runner = run(tmp_path, [1, -2, 3], SKIP, hooks=hooks)
@@ -259,6 +267,28 @@ def test_mixed_precision(tmp_path, monkeypatch):
     error, _ = stopped(tmp_path / 'e', [1], optim_wrapper=amp,
                        before=lambda r: setattr(r.model.aux, 'factor', tiny.INF))
     assert 'so it is the computation in bfloat16: ' in error
+
+
+@MODEL_WRAPPERS.register_module(force=True)
+class Shards(nn.Module):
+    """Stands for FSDP: a wrapper whose processes each have a part of the weights."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def train_step(self, data, optim_wrapper):
+        return self.module.train_step(data, optim_wrapper)
+
+
+def test_part_of_the_weights_is_not_saved(tmp_path):
+    runner = run(tmp_path, [1, -2, 3], SKIP, train=False)
+    runner.model = Shards(runner.model)
+    runner.train()
+    content = torch.load(tmp_path / 'non_finite/iter_2.pth', weights_only=True)
+    assert content['state_dict'] is None
+    assert content['config'] == '# the config'
+    assert same(state(runner), state(run(tmp_path / 'b', [1, 3])))
 
 
 class TwoOptimizers(BaseModel):

@@ -57,7 +57,7 @@ class NonFiniteLossHook(Hook):
 
     While all is well it costs a copy of the buffers and of the random states, one
     number brought from the GPU (MMEngine waits for the same one to log it, after the
-    step) and, with several processes, an all-reduce of one number.
+    step) and, with several processes, an all-reduce of it.
 
     Args:
         action (str): 'stop' or 'skip'. Defaults to 'stop'.
@@ -132,10 +132,14 @@ class NonFiniteLossHook(Hook):
             self._wrap(wrapper, 'update_params', self._update_params)
             # a resumed one counts the iterations, skipped ones included
             leave_out(wrapper, self._skips, counted=True)
-        handle = self._model.data_preprocessor.register_forward_hook(
-            lambda module, inputs, batch: self._begin(batch)
-        )
-        self._undo.append(handle.remove)
+        preprocessor = self._model.data_preprocessor
+        begin = self._eager(lambda *args: self._begin(args[-1]))
+        self._undo.append(preprocessor.register_forward_hook(begin).remove)
+
+    def _eager(self, function):
+        """Nothing that ``compile`` should make a part of the network."""
+        compiled = self._runner.cfg.get('compile')
+        return torch.compiler.disable(function) if compiled else function
 
     def _wrap(self, owner, name, around) -> None:
         inner = getattr(owner, name)
@@ -145,7 +149,7 @@ class NonFiniteLossHook(Hook):
         def method(*args, **kwargs):
             return around(owner, inner, *args, **kwargs)
 
-        setattr(owner, name, method)
+        setattr(owner, name, self._eager(method))
         self._undo.append(lambda: delattr(owner, name))
 
     def _remove(self) -> None:
@@ -238,17 +242,13 @@ class NonFiniteLossHook(Hook):
                 f'{self._skips} skipped of at most {self.max_skips}'
             )
             return
-        checkpoint = None
-        if Path(runner.work_dir, 'last_checkpoint').exists():
-            checkpoint = find_latest_checkpoint(runner.work_dir)
-        rates = {k: v[0] for k, v in runner.optim_wrapper.get_lr().items()}
-        rates = ', '.join(f'{name}={value:.4g}' for name, value in rates.items())
+        # asked for where there is none, MMEngine says that nothing can be resumed
+        known = Path(runner.work_dir, 'last_checkpoint').exists()
+        checkpoint = find_latest_checkpoint(runner.work_dir) if known else 'none yet'
         self._remove()
         raise NonFiniteLossError(
             f'the loss is not finite in {where}: {bad_values(findings)}. {reason}\n'
-            f'{describe(findings)}\n'
-            f'  learning rate: {rates}\n'
-            f'  last checkpoint: {checkpoint or "none yet"}'
+            f'{describe(findings, runner.optim_wrapper.get_lr(), checkpoint)}'
         )
 
     def _reason_to_stop(self, findings: list[Findings]) -> str | None:
@@ -291,7 +291,7 @@ class NonFiniteLossHook(Hook):
             learning_rate=dict(runner.optim_wrapper.get_lr()),
             random_state=self._random and self._random.plain(),
             autocast=self._autocast,
-            config=runner.cfg.pretty_text,
+            config=runner.message_hub.get_info('cfg', ''),
         )
         try:
             write_checkpoint(content, path)
