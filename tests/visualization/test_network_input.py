@@ -37,6 +37,8 @@ def feed(folder):
         init_default_scope('mmseg')
         cfg = Config({f'{split}_dataloader': dict(dataset=dict(
             type='BaseSegDataset', data_root=str(folder), img_suffix='.png',
+            # the collection of garbage that goes with it takes long
+            serialize_data=False,
             data_prefix=dict(img_path='img', seg_map_path='ann'),
             metainfo=dict(classes=('no', 'yes'), palette=[[0, 0, 0], [0, 200, 0]]),
             pipeline=[*loading, *steps, pack or dict(type='PackSegInputs')],

@@ -298,6 +298,7 @@ def test_unusual_images_have_thumbnails(folder, mode, bright):
     if bright:
         # stretched over all greys
         assert pixels[:, -1].min() > 245
+        assert abs(pixels[:, 20].mean() - 255 * 20 / 39) < 6
         assert pixels[:, 0].max() < 10
     else:
         assert abs(int(pixels.mean()) - 110) < 8
