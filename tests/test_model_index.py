@@ -43,7 +43,7 @@ def test_every_metafile_is_imported():
 
 def test_metadata_agrees_with_names(index):
     for model in index.models:
-        batch = int(re.search(r'_1xb(\d+)-', model.name)[1])
+        batch = int(re.search(r'_\dxb(\d+)-', model.name)[1])
         epochs = re.search(r'-(\d+)e_', model.name)
         assert model.metadata.data['Batch Size'] == batch
         assert model.metadata.data.get('Epochs') == (epochs and int(epochs[1]))

@@ -147,6 +147,13 @@ def test_batch_norm(folder, found, tmp_path):
     assert scored(folder, 'together', tmp_path / 'together') == together[0]['scores']
 
 
+def test_sync_bn_is_refused_on_a_cpu(found):
+    """Not done wrongly; one process alone has nothing to synchronise."""
+    first, second, alone = (f['sync_bn'] for f in found)
+    assert 'SyncBatchNorm expected input tensor to be on' in first
+    assert (second, alone) == (first, None)
+
+
 def test_sharded_checkpoint_is_like_any_other(folder, found):
     """A test or a distillation of one process reads it."""
     content = torch.load(

@@ -66,7 +66,7 @@ class Process:
         cfg.launcher = self.launcher
         cfg.experiment_name = name
         cfg.train_dataloader.batch_size = self.batch_size
-        cfg.default_hooks.logger.type = 'mmseg.MainProcessLoggerHook'
+        cfg.default_hooks.logger = dict(type='MainProcessLoggerHook', interval=1)
         # MMEngine's 'cpu' wants one folder for all, to exchange files
         for split in ('val', 'test'):
             cfg[f'{split}_evaluator'] = dict(
@@ -98,6 +98,9 @@ class Process:
 
     def distilled(self):
         """With all of this project's hooks, tested at the end."""
+        runtime = Config.fromfile(CONFIGS.parent / 'default_runtime.py').default_hooks
+        runtime.checkpoint.update(
+            by_epoch=False, interval=1, max_keep_ckpts=-1, save_best=None)
         hooks = [
             dict(type='mmrazor.CheckTeacherHook', num_batches=2),
             dict(type='mmrazor.DistillScheduleHook', warmup=2, stop=5, by_epoch=False),
@@ -109,7 +112,8 @@ class Process:
             architecture=tiny.student(norm='GN'), allow_random_teacher=False,
             teacher_ckpt=str(self.folder / 'teacher.pth'))
         runner, found = self.train(
-            'distilled', iters=6, model=model, custom_hooks=hooks)
+            'distilled', iters=6, model=model, custom_hooks=hooks,
+            default_hooks=runtime.to_dict())
         runner.test()
         return found
 
@@ -169,8 +173,17 @@ class Process:
         return self.train(
             'sharded', iters=3, by_epoch=True, model=tiny.student(norm='GN'), **cfg)[1]
 
+    def sync_bn(self):
+        """What a CPU says to it; one alone has ordinary BatchNorm again."""
+        cfg = Config.fromfile(CONFIGS / 'sync_bn.py').to_dict()
+        try:
+            self.train('sync_bn', iters=1, model=tiny.student(), **cfg)
+        except ValueError as error:
+            return str(error)
 
-CHECKS = ('plain', 'distilled', 'augmented', 'statistics', 'shares', 'sharded')
+
+CHECKS = ('plain', 'distilled', 'augmented', 'statistics', 'shares', 'sharded',
+          'sync_bn')
 
 
 def work(index, folder, port):
