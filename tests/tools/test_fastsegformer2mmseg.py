@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import runpy
@@ -396,13 +397,12 @@ def test_writes_whole_or_not_at_all(tmp_path, monkeypatch):
         run_tool(monkeypatch, src, dst)
     assert dst.read_text() == 'precious'
 
-    def fail_half_way(content, path):
-        Path(path).write_text('half')
-        raise OSError('disk full')
+    def fail_at_the_end(file):
+        raise OSError(errno.ENOSPC, 'disk full')
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, 'save', fail_half_way)
-        with pytest.raises(SystemExit, match='disk full'):
+        patch.setattr(os, 'fsync', fail_at_the_end)
+        with pytest.raises(SystemExit, match=r'cannot write .*dst\.pth: disk full'):
             run_tool(monkeypatch, src, dst, '--force')
     assert dst.read_text() == 'precious'
     assert sorted(os.listdir(tmp_path)) == ['dst.pth', 'official.pth']

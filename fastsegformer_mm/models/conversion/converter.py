@@ -1,13 +1,12 @@
 """Conversion of official checkpoints."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from mmseg.registry import DATASETS
 
+from fastsegformer_mm.engine.checkpoint.write import write_checkpoint
 from fastsegformer_mm.version import __version__
 
 from ..backbones.official_checkpoint import read_official
@@ -182,13 +181,7 @@ def convert_checkpoint(src, dst, force=False, dataset=None):
     )
     if dataset is not None:
         meta['dataset_meta'] = _dataset_meta(dataset, network)
-    dst.parent.mkdir(parents=True, exist_ok=True)
-    partial = dst.with_name(f'.{dst.name}.{os.getpid()}.partial')
-    try:
-        torch.save(dict(meta=meta, state_dict=conversion.state_dict), partial)
-        partial.replace(dst)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_checkpoint(dict(meta=meta, state_dict=conversion.state_dict), dst)
     return conversion
 
 

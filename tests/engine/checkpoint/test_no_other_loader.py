@@ -68,9 +68,10 @@ def loaders(source: str) -> list[str]:
                 if f'{node.module}.{a.name}' in BANNED
                 or (node.module in MODULES and a.name in UNPICKLES)
             ]
-        elif isinstance(node, ast.keyword) and node.arg in SAFE:
+        elif isinstance(node, ast.keyword):
             # a variable may have any value
-            if getattr(node.value, 'value', None) is not SAFE[node.arg]:
+            safe = SAFE.get(node.arg)
+            if safe is not None and getattr(node.value, 'value', None) is not safe:
                 found.append(node.arg)
     return found
 
