@@ -1,8 +1,9 @@
 """Two gloo processes, and one alone, run the same trainings and tests.
 
 Run by test_two_processes.py with an empty folder as the only argument. Each process
-has a working folder of its own there, so that what the second one writes shows, and
-leaves its results in ROLE.pt.
+leaves its results there, in ROLE.pt. It has a working folder of its own, so that what
+the second one writes shows, whatever library it uses. The training with all hooks has
+one folder for both, as in life; there Python itself tells who opens files for writing.
 """
 
 import os
@@ -42,6 +43,25 @@ class Losses(Hook):
         self.trained.append(sum(p.requires_grad for p in runner.model.parameters()))
 
 
+def watch_writing(folder):
+    """A list that grows by each file below the folder that this process changes."""
+    written = []
+
+    def note(event, arguments):
+        path = None
+        if event == 'open' and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            path = arguments[0]
+        elif event == 'os.rename':
+            path = arguments[1]
+        elif event == 'os.remove':
+            path = arguments[0]
+        if isinstance(path, (str, os.PathLike)) and str(path).startswith(str(folder)):
+            written.append(str(path))
+
+    sys.addaudithook(note)
+    return written
+
+
 def unwrapped(model):
     return model.module if is_model_wrapper(model) else model
 
@@ -56,13 +76,16 @@ class Process:
 
     def __init__(self, folder, role):
         self.folder, self.role = folder, role
+        self.shared = folder / ('alone' if role == ALONE else 'both')
+        self.written = watch_writing(self.shared)
         self.launcher = 'none' if role == ALONE else 'pytorch'
         self.batch_size = IMAGES if role == ALONE else IMAGES // 2
 
     def config(self, name, **changes):
         cfg = tiny.runner_cfg(
-            self.folder / 'data', self.folder / str(self.role) / name,
-            **{'optim_wrapper': SGD, **changes})
+            self.folder / 'data', **{
+                'work_dir': self.folder / str(self.role) / name, 'optim_wrapper': SGD,
+                **changes})
         cfg.launcher = self.launcher
         cfg.experiment_name = name
         cfg.train_dataloader.batch_size = self.batch_size
@@ -113,7 +136,7 @@ class Process:
             teacher_ckpt=str(self.folder / 'teacher.pth'))
         runner, found = self.train(
             'distilled', iters=6, model=model, custom_hooks=hooks,
-            default_hooks=runtime.to_dict())
+            default_hooks=runtime.to_dict(), work_dir=self.shared / 'distilled')
         runner.test()
         return found
 
@@ -150,6 +173,7 @@ class Process:
                         'val_dataloader', 'val_cfg', 'val_evaluator'):
                 cfg.pop(key)
             cfg.test_dataloader.dataset.indices = images
+            cfg.test_dataloader.batch_size = 2
             cfg.test_evaluator = metrics
             runner = Runner.from_cfg(cfg)
             torch.manual_seed(1)
@@ -202,7 +226,7 @@ def work(index, folder, port):
         torch.manual_seed(0)
         init_default_scope('mmseg')
         found[name] = getattr(process, name)()
-    found['main'] = is_main_process()
+    found.update(main=is_main_process(), written=process.written)
     found['backend'] = role != ALONE and distributed.get_backend()
     torch.save(found, folder / f'{role}.pt')
     if role != ALONE:
