@@ -152,6 +152,11 @@ def _count(summary: SplitSummary, facts: list[PairFacts], sources: list[Source],
     """Add up what was seen."""
     classes = len(summary.classes)
     summary.checked = len(facts)
+    if facts:
+        source = sources[facts[0].source]
+        summary.ignore_index = ignored_value(source, settings)
+        summary.reduce_zero_label = source.reduce_zero_label
+        summary.label_map = source.label_map
     for fact in facts:
         if fact.size is not None:
             summary.image_sizes[tuple(int(n) for n in fact.size)] += 1

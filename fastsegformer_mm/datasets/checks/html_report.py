@@ -111,7 +111,7 @@ def _split(summary: SplitSummary) -> dict:
         'ignored': _share(summary.ignored_pixels, total),
         'samples': [
             {'file': image, **overlay(
-                image, label, SAMPLE, summary.classes, colours)}
+                image, label, SAMPLE, summary, colours)}
             for image, label in summary.samples]}
 
 
@@ -154,7 +154,7 @@ def _example(problem: Problem, report: DatasetReport, partners: Partners) -> dic
         drawn.update((image, label))
         shown['pictures'].append(photo_thumbnail(image, THUMBNAIL))
         if label is not None:
-            summary = report.splits.get(problem.split)
-            colours = _colours(summary) if summary else []
-            shown['pictures'].append(mask_thumbnail(label, THUMBNAIL, colours))
+            summary = report.splits.get(problem.split, SplitSummary(problem.split))
+            shown['pictures'].append(
+                mask_thumbnail(label, THUMBNAIL, summary, _colours(summary)))
     return shown

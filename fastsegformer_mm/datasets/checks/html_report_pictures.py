@@ -16,7 +16,7 @@ from fastsegformer_mm.visualization.drawing import (
     tint,
 )
 
-from .report import DatasetReport
+from .report import DatasetReport, SplitSummary
 
 SUFFIXES = {'.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 
@@ -30,7 +30,6 @@ class Partners:
         report (DatasetReport): Its ``samples`` are looked at.
 
     Example:
-        >>> from fastsegformer_mm.datasets.checks.report import SplitSummary
         >>> summary = SplitSummary('train', samples=[('img/a.jpg', 'ann/a.png')])
         >>> partners = Partners(DatasetReport('c.py', {'train': summary}))
         >>> partners.pair('img/b.jpg')
@@ -131,8 +130,8 @@ def photo_thumbnail(path: str | Path, side: int) -> dict:
     return _picture(path, draw)
 
 
-def mask_thumbnail(path: str | Path, side: int, colours: list,
-                   ignore_index: int = 255) -> dict:
+def mask_thumbnail(path: str | Path, side: int, summary: SplitSummary,
+                   colours: list) -> dict:
     """A label of at most ``side`` x ``side`` pixels, in the colours of the classes.
 
     Ignored pixels are hatched, values of no class chequered; a label in colours is
@@ -154,7 +153,8 @@ def mask_thumbnail(path: str | Path, side: int, colours: list,
         size = tuple(max(round(scale * s), 1) for s in label.shape[::-1])
         small = cv2.resize(
             label.astype(np.int32), size, interpolation=cv2.INTER_NEAREST_EXACT)
-        return _png(coloured(small, colours, ignore_index)), f'{words}, values {shown}'
+        small = coloured(summary.classes_of(small), colours, summary.ignore_index)
+        return _png(small), f'{words}, values {shown}'
     return _picture(path, draw)
 
 
@@ -169,8 +169,8 @@ def coloured(label: np.ndarray, colours: list, ignore_index: int) -> np.ndarray:
     return drawn
 
 
-def overlay(image: str | Path, label: str | Path, side: int, classes, colours: list,
-            ignore_index: int = 255) -> dict:
+def overlay(image: str | Path, label: str | Path, side: int, summary: SplitSummary,
+            colours: list) -> dict:
     """An image with its label laid over.
 
     Returns:
@@ -183,11 +183,14 @@ def overlay(image: str | Path, label: str | Path, side: int, classes, colours: l
             index = np.asarray(opened).astype(np.int64)
         if index.ndim != 2:
             raise ValueError(f'a label of shape {index.shape}')
-        picture = tint(picture, index, colours, background_class(classes), 0.35)
-        ignored = cv2.resize((index == ignore_index).astype(np.uint8),
+        index = summary.classes_of(index)
+        background = background_class(summary.classes)
+        picture = tint(picture, index, colours, background, 0.35)
+        ignored = cv2.resize((index == summary.ignore_index).astype(np.uint8),
                              picture.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
         picture[ignored & hatch(picture.shape[:2])] = IGNORED
-        found = [str(name) for k, name in enumerate(classes) if (index == k).any()]
+        found = [str(name) for k, name in enumerate(summary.classes)
+                 if (index == k).any()]
         return _jpeg(picture), ', '.join(found)
     return _picture(label, draw)
 

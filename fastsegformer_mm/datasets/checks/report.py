@@ -72,6 +72,9 @@ class SplitSummary:
         ignored_pixels (int): Pixels of these labels with the ignore index.
         image_sizes (Counter): Number of images of each (height, width).
         samples (list[tuple[str, str]]): A few sound image and label pairs to draw.
+        ignore_index (int): The value that the losses leave out.
+        reduce_zero_label (bool), label_map (dict, optional): How the data set turns
+            the values in the files into classes.
     """
 
     split: str
@@ -86,6 +89,21 @@ class SplitSummary:
     ignored_pixels: int = 0
     image_sizes: Counter = field(default_factory=Counter)
     samples: list[tuple[str, str]] = field(default_factory=list)
+    ignore_index: int = 255
+    reduce_zero_label: bool = False
+    label_map: dict | None = None
+
+    def classes_of(self, values: np.ndarray) -> np.ndarray:
+        """What ``LoadAnnotations`` makes of the values in a label file."""
+        made = np.array(values, np.int64)
+        if self.reduce_zero_label:
+            made = np.where(made == 0, 255, made - 1)
+            made[made == 254] = 255
+        if self.label_map:
+            old = made.copy()
+            for value, index in self.label_map.items():
+                made[old == value] = index
+        return made
 
     def __post_init__(self) -> None:
         for name in ('class_pixels', 'class_images'):

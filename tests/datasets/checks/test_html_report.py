@@ -324,6 +324,19 @@ def test_samples_have_their_label_laid_over(folder):
         'train background (not tinted) rust dent <b> ignored a.png background, rust')
 
 
+def test_values_are_drawn_as_the_classes_that_they_become(folder):
+    """1 becomes class 0 by reduce_zero_label, and then class 2 by the map."""
+    changed = summary(folder, reduce_zero_label=True, label_map={0: 2})
+    assert changed.classes_of(np.array([0, 1, 3, 255])).tolist() == [255, 2, 2, 255]
+    found = page(folder, problem(folder, 'b.png'), splits={'train': changed})
+    _, (_, mask), (_, sample) = found.pictures()
+    assert (mask[4:16, 4:20] == (0, 0, 255)).all()
+    assert {tuple(c) for c in mask[:4, :20].reshape(-1, 3)} == {
+        (255, 0, 255), (160, 160, 160)}
+    assert sample[60, 65, 2] > sample[60, 65, 0] + 50
+    assert '20x40 L, values 0, 1, 7, 255' in found.ids['kind-1']
+
+
 def test_every_kind_of_problem_has_words():
     # a kind is the word that stands before a severity
     kinds = set()
@@ -344,7 +357,7 @@ def test_every_kind_of_problem_has_words():
 
 
 @pytest.mark.parametrize(('name', 'examples'), [
-    ('html_report', 3), ('html_report_pictures', 7)])
+    ('html_report', 3), ('html_report_pictures', 6)])
 def test_docstring_examples_run(name, examples):
     module = importlib.import_module(f'fastsegformer_mm.datasets.checks.{name}')
     result = doctest.testmod(module)
