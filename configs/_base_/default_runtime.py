@@ -10,14 +10,29 @@ env_cfg = dict(
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=50),
+    # rank 0 alone writes the log files
+    logger=dict(type='MainProcessLoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    # the new checkpoint is complete before an old one is removed
     checkpoint=dict(
-        type='CheckpointHook', interval=10, max_keep_ckpts=3, save_best='mIoU'),
+        type='SafeCheckpointHook',
+        interval=10,
+        max_keep_ckpts=3,
+        save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     # confusion matrix and per-class charts of a test run, into the work dir
-    evaluation_report=dict(type='EvaluationReportHook'))
+    evaluation_report=dict(type='EvaluationReportHook'),
+    # a quick look at the data before the first iteration; full=True for all of it
+    check_dataset=dict(type='CheckDatasetHook'),
+    # a checkpoint of another network or class count is an error, not a warning
+    check_checkpoint=dict(type='CheckCheckpointHook'),
+    # --resume takes the newest checkpoint that is whole
+    resume_newest=dict(type='ResumeNewestHook'),
+    # a resumed training gives the weights of one that was never interrupted
+    exact_resume=dict(type='ExactResumeHook'),
+    # a loss that is NaN or infinite stops training before it reaches the weights
+    non_finite_loss=dict(type='NonFiniteLossHook'))
 
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(
