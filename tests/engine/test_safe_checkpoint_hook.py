@@ -177,6 +177,27 @@ def test_weights_to_begin_with_bring_no_best(tmp_path, monkeypatch):
     assert (run / 'best_score_epoch_2.pth').exists()
 
 
+def test_weights_to_begin_with_bring_no_best_of_their_name(tmp_path):
+    run = tmp_path / 'run'
+    short.train(run, epochs=2, filename_tmpl='latest.pth')
+    cfg = short.short_cfg(run, epochs=1, filename_tmpl='latest.pth')
+    cfg.load_from = str(run / 'latest.pth')
+    runner = short.Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.message_hub.get_info('best_score') == 3
+
+
+def test_a_resumed_run_saves_with_each_best_one(tmp_path):
+    """As one that was not interrupted, also before its first regular one is due."""
+    kwargs = dict(interval=3, max_keep_ckpts=-1)
+    short.train(tmp_path / 'straight', epochs=5, **kwargs)
+    for epochs in (3, 5):
+        short.train(tmp_path / 'run', epochs=epochs, resume=True, **kwargs)
+    assert short.files(tmp_path / 'straight') == short.files(tmp_path / 'run') == {
+        'best_score_epoch_5.pth', 'epoch_3.pth', 'epoch_4.pth', 'epoch_5.pth',
+        'last_checkpoint'}
+
+
 def test_files_of_another_folder_stay(tmp_path):
     """A training that goes on in a copy takes the copy's files, and no others."""
     before, copy, new = (tmp_path / name for name in ('before', 'copy', 'new'))

@@ -52,7 +52,8 @@ def write_checkpoint(content: dict, path) -> Path:
         CheckpointWriteError: It cannot be written, as on a full disk.
 
     Example:
-        >>> write_checkpoint({'state_dict': model.state_dict()}, 'student.pth')
+        >>> write_checkpoint({'state_dict': {'w': torch.ones(2)}}, '/tmp/student.pth')
+        PosixPath('/tmp/student.pth')
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)

@@ -50,8 +50,11 @@ def test_a_full_disk_leaves_the_old_one(tmp_path, monkeypatch, way):
 
 
 def test_backends_in_use_before_are_replaced(monkeypatch):
-    before = LocalBackend()
-    monkeypatch.setitem(fileio.io.backend_instances, ':null', before)
+    # as MMEngine keeps it once it has read a file
+    monkeypatch.setattr(fileio.io, 'backend_instances', {})
+    get_file_backend('/a', enable_singleton=True)
+    (key,) = fileio.io.backend_instances
+    fileio.io.backend_instances[key] = LocalBackend()
     install_atomic_writes()
     backend = get_file_backend('/a', enable_singleton=True)
     assert type(backend) is AtomicLocalBackend

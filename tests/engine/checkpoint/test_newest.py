@@ -155,7 +155,9 @@ def test_last_checkpoint_names_what_is_not_there(folder):
 def test_folder_was_copied(folder, tmp_path):
     """Not what is going on in the folder that it was copied from."""
     folder.add('epoch_1.pth')
-    folder.last(Folder(tmp_path / 'other').add('epoch_1.pth'))
+    other = Folder(tmp_path / 'other')
+    other.clock += 100
+    folder.last(other.add('epoch_1.pth'))
     found = newest_checkpoint(folder.path)
     assert found.path == folder.path / 'epoch_1.pth'
 
