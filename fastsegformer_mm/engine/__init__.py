@@ -1,14 +1,13 @@
-"""Hooks, and what checkpoints may hold."""
+"""What surrounds a training: hooks, checkpoints, random numbers, processes."""
 
-from . import hooks, wrap_policy
+from . import hooks
 from .checkpoint import schemes
 from .checkpoint.local_backend import install_atomic_writes
-from .cpu_distributed import allow_cpu_launchers
-from .restarted_job import rejoin_after_restart
+from .distributed import allow_cpu_launchers, rejoin_after_restart
 
 schemes.install()
+install_atomic_writes()
 allow_cpu_launchers()
 rejoin_after_restart()
-install_atomic_writes()
 
-__all__ = ['hooks', 'wrap_policy']
+__all__ = ['hooks']

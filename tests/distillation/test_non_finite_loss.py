@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from fastsegformer_mm.engine.non_finite import NonFiniteLossError
-from fastsegformer_mm.engine.replay import read_record, replay
+from fastsegformer_mm.engine.non_finite.diagnosis import NonFiniteLossError
+from fastsegformer_mm.engine.non_finite.replay import read_record, replay
 
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name('tiny.py'))))
 set_up = tiny.set_up

@@ -11,7 +11,11 @@ from mmengine.registry import FUNCTIONS, STRATEGIES, init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from fastsegformer_mm.engine import cpu_distributed, restarted_job, wrap_policy
+from fastsegformer_mm.engine.distributed import (
+    cpu_launchers,
+    restarted_job,
+    wrap_policy,
+)
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 SHARDED = CONFIGS / 'swin_att_unet' / 'att-unet_swin-t_2xb6-100e_neu-seg-512x512.py'
@@ -83,24 +87,24 @@ class Recorded:
 def test_no_device_is_selected_without_one(monkeypatch, backend, used):
     recorded = Recorded(monkeypatch)
     select = torch.cuda.set_device
-    cpu_distributed._without_gpu(recorded.start)(backend, timeout=3)
+    cpu_launchers._without_gpu(recorded.start)(backend, timeout=3)
     assert recorded.calls == [(used, dict(timeout=3), None)]
     assert torch.cuda.set_device is select
 
 
 def test_nothing_is_replaced_where_there_is_a_gpu(monkeypatch):
-    monkeypatch.setattr(cpu_distributed, 'get_device', lambda: 'cuda')
-    before = [getattr(dist_utils, name) for name in cpu_distributed.LAUNCHERS]
+    monkeypatch.setattr(cpu_launchers, 'get_device', lambda: 'cuda')
+    before = [getattr(dist_utils, name) for name in cpu_launchers.LAUNCHERS]
     init = MMDistributedDataParallel.__init__
-    assert cpu_distributed.allow_cpu_launchers.__wrapped__() is False
-    after = [getattr(dist_utils, name) for name in cpu_distributed.LAUNCHERS]
+    assert cpu_launchers.allow_cpu_launchers.__wrapped__() is False
+    after = [getattr(dist_utils, name) for name in cpu_launchers.LAUNCHERS]
     assert before == after
     assert MMDistributedDataParallel.__init__ is init
 
 
 def test_replaced_once():
     before = dist_utils._init_dist_pytorch
-    cpu_distributed.allow_cpu_launchers()
+    cpu_launchers.allow_cpu_launchers()
     assert dist_utils._init_dist_pytorch is before
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from fastsegformer_mm.engine.non_finite import NonFiniteLossError
+from fastsegformer_mm.engine.non_finite.diagnosis import NonFiniteLossError
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/analysis_tools/replay_non_finite.py'
 tiny = SimpleNamespace(
-    **runpy.run_path(str(ROOT / 'tests/engine/tiny_training.py')))
+    **runpy.run_path(str(ROOT / 'tests/engine/non_finite/tiny_training.py')))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
 from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
-from fastsegformer_mm.engine.replay import read_record, replay
+from fastsegformer_mm.engine.non_finite.replay import read_record, replay
 
 
 def parse_args():

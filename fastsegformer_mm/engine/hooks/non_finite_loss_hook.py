@@ -11,10 +11,9 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 from torch.nn.parallel import DistributedDataParallel
 
-from fastsegformer_mm.engine.buffer_snapshot import BufferSnapshot
 from fastsegformer_mm.engine.checkpoint.write import write_checkpoint
-from fastsegformer_mm.engine.gradient_accumulation import leave_out, optim_wrappers
-from fastsegformer_mm.engine.non_finite import (
+from fastsegformer_mm.engine.non_finite.buffer_snapshot import BufferSnapshot
+from fastsegformer_mm.engine.non_finite.diagnosis import (
     Findings,
     NonFiniteLossError,
     bad_values,
@@ -22,8 +21,12 @@ from fastsegformer_mm.engine.non_finite import (
     examine,
     summarise,
 )
-from fastsegformer_mm.engine.random_state import RandomState
-from fastsegformer_mm.engine.replay import autocast_state, record
+from fastsegformer_mm.engine.non_finite.gradient_accumulation import (
+    leave_out,
+    optim_wrappers,
+)
+from fastsegformer_mm.engine.non_finite.random_state import RandomState
+from fastsegformer_mm.engine.non_finite.replay import autocast_state, record
 
 # in the message hub, which checkpoints hold
 SKIPS = 'non_finite_skips'

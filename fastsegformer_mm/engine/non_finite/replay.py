@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
+from fastsegformer_mm.engine.checkpoint.read import read_checkpoint
 from fastsegformer_mm.version import __version__
 
-from .checkpoint.errors import CheckpointError
-from .checkpoint.read import read_checkpoint
-from .non_finite import (
+from .diagnosis import (
     Findings,
     bad_terms,
     bad_weights,
