@@ -20,6 +20,8 @@ default_hooks = dict(
         max_keep_ckpts=3,
         save_best='mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    # several processes: BatchNorm's statistics are averaged before they are saved
+    sync_buffers=dict(type='SyncBuffersHook'),
     visualization=dict(type='SegVisualizationHook'),
     # confusion matrix and per-class charts of a test run, into the work dir
     evaluation_report=dict(type='EvaluationReportHook'),

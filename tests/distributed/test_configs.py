@@ -86,9 +86,13 @@ class Recorded:
 @pytest.mark.parametrize(('backend', 'used'), [('nccl', 'gloo'), ('mpi', 'mpi')])
 def test_no_device_is_selected_without_one(monkeypatch, backend, used):
     recorded = Recorded(monkeypatch)
+    at_exit = []
+    monkeypatch.setattr(cpu_launchers.atexit, 'register', at_exit.append)
     select = torch.cuda.set_device
     cpu_launchers._without_gpu(recorded.start)(backend, timeout=3)
     assert recorded.calls == [(used, dict(timeout=3), None)]
+    assert at_exit == [cpu_launchers._leave]
+    at_exit[0]()  # of a group that was never joined
     assert torch.cuda.set_device is select
 
 

@@ -90,10 +90,8 @@ class Process:
         cfg.experiment_name = name
         cfg.train_dataloader.batch_size = self.batch_size
         cfg.default_hooks.logger = dict(type='MainProcessLoggerHook', interval=1)
-        # MMEngine's 'cpu' wants one folder for all, to exchange files
         for split in ('val', 'test'):
-            cfg[f'{split}_evaluator'] = dict(
-                type='DefectIoUMetric', collect_device='gpu')
+            cfg[f'{split}_evaluator'] = dict(type='DefectIoUMetric')
         return cfg
 
     def train(self, name, **changes):
@@ -163,8 +161,8 @@ class Process:
     def shares(self):
         """Test sets that two processes cannot share evenly."""
         metrics = [
-            dict(type='DefectIoUMetric', prefix='gpu', collect_device='gpu'),
-            dict(type='DefectIoUMetric', prefix='cpu'),
+            dict(type='DefectIoUMetric', prefix='gpu'),
+            dict(type='DefectIoUMetric', prefix='cpu', collect_device='cpu'),
             dict(type='IoUMetric', prefix='stock', iou_metrics=['mIoU', 'mFscore'])]
         found = {}
         for images in (5, 7):

@@ -263,6 +263,8 @@ def _rank_main():
             [2, 0, 0, 0], [0, 3, 1, 0], [0] * 4, [0] * 4]
     else:
         assert metric.confusion_matrix is None
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def test_collection_over_two_ranks(tmp_path):

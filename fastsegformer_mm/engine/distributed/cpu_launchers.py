@@ -8,6 +8,7 @@ nowhere else, and only where MMEngine itself has found no accelerator. With one
 nothing is touched.
 """
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -49,6 +50,9 @@ def _without_gpu(init_dist):
         replaced = backend == ONLY_FOR_GPUS
         with _no_device_to_select():
             init_dist(FOR_CPUS if replaced else backend, **kwargs)
+        # MMEngine never does, and gloo's threads now and then abort a process that
+        # ends with them, which makes a failure of a job that is done
+        atexit.register(_leave)
         # after the start: before it, every process takes itself for rank 0
         if replaced and get_rank() == 0:
             print_log(
@@ -59,6 +63,11 @@ def _without_gpu(init_dist):
             )
 
     return start
+
+
+def _leave():
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _replace_argument(wrapper, **replaced):

@@ -73,7 +73,10 @@ class DefectIoUMetric(IoUMetric):
         absent (str): What an undefined figure of a class counts: ``'skip'``
             leaves it out of that mean (nan in the table), ``'zero'`` counts it
             as 0. Defaults to 'skip'.
-        collect_device (str): 'cpu' or 'gpu'. Defaults to 'cpu'.
+        collect_device (str): How several processes hand their results over: 'gpu'
+            by their process group, gloo on a CPU as well; 'cpu' by files in
+            ``.dist_test`` in the current folder, which all machines must share.
+            Defaults to 'gpu'.
         output_dir (str, optional): Folder for the predictions as PNG. Defaults
             to None: none are written.
         format_only (bool): Only write the predictions, for images without
@@ -107,7 +110,7 @@ class DefectIoUMetric(IoUMetric):
                  exclude_background: bool = False,
                  background_index: int = 0,
                  absent: str = 'skip',
-                 collect_device: str = 'cpu',
+                 collect_device: str = 'gpu',
                  output_dir: str | None = None,
                  format_only: bool = False,
                  prefix: str | None = None) -> None:
