@@ -31,6 +31,8 @@ default_hooks = dict(
     check_checkpoint=dict(type='CheckCheckpointHook'),
     # --resume takes the newest checkpoint that is whole
     resume_newest=dict(type='ResumeNewestHook'),
+    # and validates it, if the interruption has prevented that
+    missed_validation=dict(type='MissedValidationHook'),
     # a resumed training gives the weights of one that was never interrupted
     exact_resume=dict(type='ExactResumeHook'),
     # a loss that is NaN or infinite stops training before it reaches the weights

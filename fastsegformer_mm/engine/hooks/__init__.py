@@ -6,6 +6,7 @@ from .evaluation_report_hook import EvaluationReportHook
 from .exact_resume_hook import ExactResumeHook
 from .freeze_unfreeze_hook import FreezeUnfreezeHook
 from .main_process_logger_hook import MainProcessLoggerHook
+from .missed_validation_hook import MissedValidationHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .resume_newest_hook import ResumeNewestHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -17,6 +18,7 @@ __all__ = [
     'ExactResumeHook',
     'FreezeUnfreezeHook',
     'MainProcessLoggerHook',
+    'MissedValidationHook',
     'NonFiniteLossHook',
     'ResumeNewestHook',
     'SafeCheckpointHook',
