@@ -1,6 +1,7 @@
 """The same picture twice: between splits, and within one."""
 from collections.abc import Iterable
 
+from .near_copies import find_near_copies
 from .reading import PairFacts
 from .report import Problem
 
@@ -13,7 +14,9 @@ def find_duplicates(facts: Facts, listed: Listed) -> list[Problem]:
 
     A picture that is trained on and tested on makes the score too good: an error.
     In validation it makes the choice of the checkpoint worse: a warning, as are
-    duplicates within a split. Validation and test may be one set by design.
+    duplicates within a split. Validation and test may be one set by design. Copies
+    that were turned, mirrored or saved again are warnings: published sets have them,
+    and are to be trained on all the same.
 
     Args:
         facts (dict[str, list[PairFacts]]): Of each split, what was looked at.
@@ -22,13 +25,36 @@ def find_duplicates(facts: Facts, listed: Listed) -> list[Problem]:
     Returns:
         list[Problem]: Each names the file and its double.
     """
-    problems = []
+    problems: list[Problem] = []
     for other, severity in (('test', 'error'), ('val', 'warning')):
         if 'train' in listed and other in listed:
-            problems += _shared(other, severity, facts, listed)
+            same = list(_shared(other, severity, facts, listed))
+            problems += same
+            problems += _near(other, facts, {problem.file for problem in same})
     for split, seen in facts.items():
         problems += _within(split, seen)
     return problems
+
+
+HARM = {
+    'test': 'the score is too good, as what was learnt by heart is tested',
+    'val': 'the best checkpoint is chosen on what was learnt by heart'}
+
+
+def _near(other: str, facts: Facts, known: set[str]) -> Iterable[Problem]:
+    """Copies of training images that another split has."""
+    train = facts.get('train', ())
+    mine = [fact for fact in facts.get(other, ()) if fact.image not in known]
+    for copy in find_near_copies([fact.fingerprint for fact in mine],
+                                 [fact.fingerprint for fact in train]):
+        original = train[copy.original].image
+        yield Problem(
+            f'train-{other}-near-copy', 'warning', other, mine[copy.index].image,
+            f'the training image {original}, {copy.how} '
+            f'({100 * copy.likeness:.1f} % alike)',
+            f'a picture that is not trained on ({HARM[other]})',
+            'put all copies of a picture into one split, or take '
+            f'{original} out of train')
 
 
 def _shared(other: str, severity: str, facts: Facts, listed: Listed
@@ -40,9 +66,6 @@ def _shared(other: str, severity: str, facts: Facts, listed: Listed
         if fact.image_hash:
             train_hashes.setdefault(fact.image_hash, fact.image)
     hashes = {fact.image: fact.image_hash for fact in facts.get(other, ())}
-    harm = ('the score is too good, as what was learnt by heart is tested'
-            if other == 'test' else
-            'the best checkpoint is chosen on what was learnt by heart')
     for image, _ in dict.fromkeys(listed[other]):
         if image in train_paths:
             value, double = f'the same file is in train and {other}', 'this file'
@@ -53,7 +76,7 @@ def _shared(other: str, severity: str, facts: Facts, listed: Listed
             continue
         yield Problem(
             f'train-{other}-duplicate', severity, other, image, value,
-            f'a picture that is not trained on ({harm})',
+            f'a picture that is not trained on ({HARM[other]})',
             f'take {double} out of train, or the double out of {other}')
 
 

@@ -119,6 +119,14 @@ KINDS = {
     'train-val-duplicate': (
         'In train and in val',
         'The best checkpoint is chosen by pictures that were trained on.'),
+    'train-test-near-copy': (
+        'Copy of a training image in test',
+        'It was turned, mirrored or saved again; a score on it says little about new '
+        'pictures.'),
+    'train-val-near-copy': (
+        'Copy of a training image in val',
+        'It was turned, mirrored or saved again; the best checkpoint is chosen by '
+        'pictures that were trained on.'),
     'duplicate': (
         'Same picture twice', 'Within a split such a picture counts twice.'),
     'duplicate-other-label': (

@@ -14,6 +14,7 @@ from mmengine.utils import import_modules_from_strings
 
 from .image_checks import check_image, check_orientation, read_raw, turns_by_exif
 from .label_checks import check_label, value_counts
+from .near_copies import fingerprint
 from .report import Problem
 from .settings import ModelSettings
 from .sources import Source
@@ -35,6 +36,7 @@ class PairFacts:
         counts (np.ndarray, optional): Pixels of each label value, of shape (256, );
             None if there are none.
         image_hash, label_hash (str): Of the decoded pixels; '' if there are none.
+        fingerprint (np.ndarray, optional): Of the image; see ``near_copies.py``.
         problems (list[Problem]): What is wrong.
     """
 
@@ -46,6 +48,7 @@ class PairFacts:
     counts: np.ndarray | None = None
     image_hash: str = ''
     label_hash: str = ''
+    fingerprint: np.ndarray | None = None
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -148,6 +151,7 @@ class PairReader:
         facts.size = loaded.shape[:2]
         facts.one_channel = raw.mode in ('L', '1') and loaded.ndim == 3
         facts.image_hash = _digest(loaded)
+        facts.fingerprint = fingerprint(loaded)
         for finding in check_image(raw, data, loaded, self.settings.channels,
                                    source.image_step):
             self._note(facts, source, facts.image, finding)
