@@ -79,7 +79,12 @@ def test_wheel_forces_no_stack(site):
         for line in metadata.read_text().splitlines()
         if line.startswith('Requires-Dist') and 'extra ==' not in line
     ]
-    assert required == ['Requires-Dist: numpy', 'Requires-Dist: packaging']
+    assert [line.split()[-1] for line in required] == [
+        'jinja2', 'numpy', 'packaging', 'safetensors']
+
+
+def test_wheel_has_the_template_of_the_data_report(site):
+    assert list(site.glob('fastsegformer_mm/datasets/checks/*.html.j2'))
 
 
 def options(data):
