@@ -7,6 +7,7 @@ from .exact_resume_hook import ExactResumeHook
 from .freeze_unfreeze_hook import FreezeUnfreezeHook
 from .main_process_logger_hook import MainProcessLoggerHook
 from .missed_validation_hook import MissedValidationHook
+from .no_op_hook import NoOpHook
 from .non_finite_loss_hook import NonFiniteLossHook
 from .resume_newest_hook import ResumeNewestHook
 from .safe_checkpoint_hook import SafeCheckpointHook
@@ -19,6 +20,7 @@ __all__ = [
     'FreezeUnfreezeHook',
     'MainProcessLoggerHook',
     'MissedValidationHook',
+    'NoOpHook',
     'NonFiniteLossHook',
     'ResumeNewestHook',
     'SafeCheckpointHook',

@@ -1,6 +1,5 @@
 """A loss that is NaN or infinite does no harm, and tells where it came from."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -214,7 +213,7 @@ class NonFiniteLossHook(Hook):
             all_reduce(flag, 'max')
             sound = not flag.item()
         else:
-            sound = math.isfinite(loss)
+            sound = bool(torch.as_tensor(loss).detach().isfinite())
         self._sound = sound and self._sound is not False
         if not sound:
             self._act({name: float(value) for name, value in terms.items()})
