@@ -108,6 +108,53 @@ def test_val_is_seeded_and_proportional(tmp_path):
     assert list((tmp_path / 'all/images/val').iterdir()) == []
 
 
+def enlarged():
+    """Ten pictures in four orientations each, number 0 to 3 those of picture 0.
+
+    Those of picture 9 are in the test split once, and in training three times.
+    """
+    rng = np.random.default_rng(0)
+    files = {}
+    for picture in range(10):
+        grain = np.kron(rng.integers(60, 200, (16, 16)), np.ones((4, 4)))
+        label = np.zeros((64, 64), np.uint8)
+        label[:8, :20] = 1 + picture % 3
+        for turn in range(4):
+            split = 'test' if (picture, turn) == (9, 2) else 'training'
+            name = f'{4 * picture + turn:03}'
+            image = np.rot90(grain, turn).astype(np.uint8)[..., None].repeat(3, 2)
+            files[f'images/{split}/{name}.jpg'] = encode(image, 'JPEG')
+            files[f'annotations/{split}/{name}.png'] = encode(
+                np.rot90(label, turn).copy(), 'PNG')
+    return files
+
+
+def test_copies_are_kept_apart(tmp_path):
+    source = make_folder(tmp_path / 'src', enlarged())
+    counts = neu_seg.convert(
+        source, tmp_path / 'dst', val_ratio=1 / 3, without_copies=True)
+    assert counts == {'train': 24, 'val': 12, 'test': 1}
+    split = {part: {int(n) for n in names(tmp_path / 'dst/images' / part)}
+             for part in counts}
+    assert split['test'] == {38}
+    assert split['train'] | split['val'] == set(range(36))
+    assert {n // 4 for n in split['train']}.isdisjoint(n // 4 for n in split['val'])
+    # a third of the pictures with each defect
+    assert sorted(n // 4 % 3 for n in split['val']) == [0] * 4 + [1] * 4 + [2] * 4
+    assert names(tmp_path / 'dst/annotations/val') == names(
+        tmp_path / 'dst/images/val')
+    assert names(tmp_path / 'dst/annotations/train') == names(
+        tmp_path / 'dst/images/train')
+
+
+def test_copies_are_where_they_were_unless_asked_for(tmp_path):
+    source = make_folder(tmp_path / 'src', enlarged())
+    counts = neu_seg.convert(source, tmp_path / 'dst', val_ratio=1 / 3)
+    assert counts == {'train': 26, 'val': 13, 'test': 1}
+    pictures = {int(n) // 4 for n in names(tmp_path / 'dst/images/val')}
+    assert pictures & {int(n) // 4 for n in names(tmp_path / 'dst/images/train')}
+
+
 @pytest.mark.parametrize('ratio', [-0.1, 1.0])
 def test_bad_ratio(tmp_path, ratio):
     assert f'--val-ratio is {ratio}' in fails(tmp_path, tmp_path / 'x', ratio)

@@ -11,11 +11,16 @@ becomes::
     DST/annotations/{train,val,test}/*.png
 
 The published test split stays the test split; ``val`` is drawn from the training
-images. Files are copied byte for byte. DST appears only once every file has been
-checked and written: a run that fails or is interrupted leaves nothing behind.
+images. Files are copied byte for byte. The set was enlarged by turned copies before it
+was split: ``--without-copies`` leaves out the training images that are copies of test
+images, and keeps those of one picture together in train or in val. DST appears only
+once every file has been checked and written: a run that fails or is interrupted leaves
+nothing behind.
 
 Example:
     python tools/dataset_converters/neu_seg.py NEU_Seg.zip data/neu_seg
+    python tools/dataset_converters/neu_seg.py NEU_Seg.zip data/neu_seg_new \\
+        --without-copies
 """
 
 import argparse
@@ -29,6 +34,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 from rich.progress import track
+
+from fastsegformer_mm.datasets.checks.near_copies import (
+    find_near_copies,
+    fingerprint,
+    groups_of_copies,
+)
 
 CLASSES = ('background', 'inclusion', 'patch', 'scratch')
 # folder and suffix of the two kinds of file
@@ -148,8 +159,29 @@ def draw_val(classes: dict, ratio: float, seed: int) -> set:
     return {stems[int(i)] for i in steps}
 
 
+def copies_apart(prints: dict, classes: dict, ratio: float, seed: int) -> tuple:
+    """Stems to leave out of training, and those of ``val``, by whole groups.
+
+    Args:
+        prints (dict): Fingerprints by stem, of 'training' and of 'test'.
+        classes (dict): The classes in each training label, by stem.
+    """
+    stems = sorted(prints['training'])
+    pictures = [prints['training'][stem] for stem in stems]
+    leaked = {stems[copy.index] for copy in find_near_copies(
+        pictures, list(prints['test'].values()))}
+    groups: dict = {}
+    for stem, group in zip(stems, groups_of_copies(pictures)):
+        if stem not in leaked:
+            groups.setdefault(stems[group], []).append(stem)
+    # the classes of a picture are those of its copies
+    firsts = {members[0]: members for members in groups.values()}
+    drawn = draw_val({stem: classes[stem] for stem in firsts}, ratio, seed)
+    return leaked, {stem for first in drawn for stem in firsts[first]}
+
+
 def convert(src, dst, val_ratio: float = 0.1, seed: int = 0,
-            force: bool = False) -> dict:
+            force: bool = False, without_copies: bool = False) -> dict:
     """Convert NEU-Seg; see the module's text.
 
     Args:
@@ -158,6 +190,8 @@ def convert(src, dst, val_ratio: float = 0.1, seed: int = 0,
         val_ratio (float): Share of the training images for validation, in [0, 1).
         seed (int): Seed of that choice.
         force (bool): Replace an existing ``dst``.
+        without_copies (bool): Leave out training images that are turned copies of
+            test images, and keep copies together in train or val.
 
     Returns:
         dict: Number of images in each split.
@@ -190,7 +224,8 @@ def convert(src, dst, val_ratio: float = 0.1, seed: int = 0,
     # A sibling of DST, so that the last step is a rename on one file system.
     partial = Path(tempfile.mkdtemp(prefix=f'.{dst.name}-partial-', dir=dst.parent))
     try:
-        counts = write(source, files, partial / 'new', val_ratio, seed)
+        counts = write(source, files, partial / 'new', val_ratio, seed,
+                       without_copies)
         if dst.exists():
             # moved into the temporary folder, which is removed below
             dst.rename(partial / 'replaced')
@@ -217,12 +252,14 @@ def check_target(src: Path, dst: Path, force: bool) -> None:
                          'make: it is not replaced, choose another folder')
 
 
-def write(source, files: dict, root: Path, val_ratio: float, seed: int) -> dict:
+def write(source, files: dict, root: Path, val_ratio: float, seed: int,
+          without_copies: bool) -> dict:
     """Check all pairs, copy them below ``root``; the number of each split."""
     for split in ('train', 'val', 'test'):
         for kind in KINDS:
             (root / kind / split).mkdir(parents=True)
     problems, classes, counts = [], {}, {'train': 0, 'val': 0, 'test': 0}
+    prints = {split: {} for split in SPLITS}
     pairs = [(split, stem) for split in SPLITS
              for stem in sorted(files[split]['images'])]
     for split, stem in track(pairs, description='Checking and copying'):
@@ -233,18 +270,29 @@ def write(source, files: dict, root: Path, val_ratio: float, seed: int) -> dict:
             continue
         if split == 'training':
             classes[stem] = present
+        if without_copies:
+            photo = Image.open(io.BytesIO(data['images']))
+            prints[split][stem] = fingerprint(np.asarray(photo))
         target = 'train' if split == 'training' else 'test'
         counts[target] += 1
         for kind, suffix in KINDS.items():
             (root / kind / target / f'{stem}{suffix}').write_bytes(data[kind])
     if problems:
         raise SystemExit(report(source.name, problems))
-    for stem in draw_val(classes, val_ratio, seed):
+    leaked = set()
+    if without_copies:
+        leaked, val = copies_apart(prints, classes, val_ratio, seed)
+    else:
+        val = draw_val(classes, val_ratio, seed)
+    for stem in leaked | val:
         for kind, suffix in KINDS.items():
-            name = f'{stem}{suffix}'
-            (root / kind / 'train' / name).rename(root / kind / 'val' / name)
-        counts['train'] -= 1
-        counts['val'] += 1
+            path = root / kind / 'train' / f'{stem}{suffix}'
+            if stem in val:
+                path.rename(root / kind / 'val' / path.name)
+            else:
+                path.unlink()
+    counts['train'] -= len(leaked | val)
+    counts['val'] += len(val)
     return counts
 
 
@@ -268,8 +316,13 @@ def main(argv=None) -> None:
                         help='share of the training images (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of the validation split')
     parser.add_argument('--force', action='store_true', help='replace DST')
+    parser.add_argument(
+        '--without-copies', action='store_true',
+        help='leave out training images that are turned copies of test images, and '
+        'keep the copies of a picture together in train or in val')
     args = parser.parse_args(argv)
-    counts = convert(args.src, args.dst, args.val_ratio, args.seed, args.force)
+    counts = convert(args.src, args.dst, args.val_ratio, args.seed, args.force,
+                     args.without_copies)
     sizes = ', '.join(f'{name} {count}' for name, count in counts.items())
     print(f'{args.dst}: {sizes}')
 

@@ -100,6 +100,38 @@ def find_near_copies(pictures: Sequence[np.ndarray | None],
         yield found[k]
 
 
+def groups_of_copies(pictures: Sequence[np.ndarray | None]) -> list[int]:
+    """Which pictures are copies of each other, to be kept in one split.
+
+    Args:
+        pictures (Sequence[np.ndarray, optional]): Fingerprints.
+
+    Returns:
+        list[int]: Of each picture, the index of the first of its group; of one
+        without copies, its own.
+    """
+    group = list(range(len(pictures)))
+
+    def first_of(i: int) -> int:
+        while group[i] != i:
+            i = group[i]
+        return i
+
+    known = [i for i, p in enumerate(pictures) if p is not None]
+    if not known:
+        return group
+    table = np.stack([pictures[i] for i in known]).astype(np.float32)
+    columns = table.reshape(len(known), -1).T
+    for start in range(0, len(known), ROWS):
+        block = table[start:start + ROWS]
+        for _, turned in _orientations(block):
+            alike = turned.reshape(len(block), -1) @ columns > ALIKE
+            for row, column in np.argwhere(alike):
+                a, b = first_of(known[start + row]), first_of(known[column])
+                group[max(a, b)] = min(a, b)
+    return [first_of(i) for i in group]
+
+
 def _orientations(block: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     """The eight ways to lay a square, and what leads from them back to it."""
     for quarter in range(4):

@@ -11,7 +11,11 @@ import pytest
 from PIL import Image
 
 from fastsegformer_mm.datasets.checks import check_dataset, near_copies
-from fastsegformer_mm.datasets.checks.near_copies import find_near_copies, fingerprint
+from fastsegformer_mm.datasets.checks.near_copies import (
+    find_near_copies,
+    fingerprint,
+    groups_of_copies,
+)
 
 TINY = runpy.run_path(str(Path(__file__).with_name('tiny_set.py')))
 
@@ -97,6 +101,28 @@ def test_pictures_without_anything_on_them():
     assert fingerprint((grey[..., 0].astype(np.uint16)) * 257) is None
     assert found([grey, grey], [grey, texture(0)]) == []
     assert found([], []) == []
+
+
+def test_groups(monkeypatch):
+    """Also where two are only alike by way of a third."""
+    a, b, c = (texture(seed) for seed in range(3))
+    grey = np.full((50, 50, 3), 90, np.uint8)
+    prints = [fingerprint(p) for p in (
+        a, b, np.rot90(a), grey, c, saved(a[:, ::-1].copy()), grey, np.rot90(b, 3))]
+    assert groups_of_copies(prints) == [0, 1, 0, 3, 4, 0, 6, 1]
+    monkeypatch.setattr(near_copies, 'ROWS', 3)
+    assert groups_of_copies(prints) == [0, 1, 0, 3, 4, 0, 6, 1]
+    assert groups_of_copies([None, None]) == [0, 1]
+    assert groups_of_copies([]) == []
+    # the middle one is like both of the others, which are not like each other
+    one, two = prints[0].astype(np.float32), prints[1].astype(np.float32)
+    two -= (one * two).sum() * one
+    two /= np.linalg.norm(two)
+    angles = np.deg2rad([0, 15, 30])
+    chain = [np.cos(t) * one + np.sin(t) * two for t in angles]
+    assert np.cos(angles[1]) > near_copies.ALIKE > np.cos(angles[2])
+    assert groups_of_copies(chain) == [0, 0, 0]
+    assert groups_of_copies([chain[0], chain[2]]) == [0, 1]
 
 
 def test_report_of_a_set_that_was_enlarged_before_it_was_split(tmp_path):
