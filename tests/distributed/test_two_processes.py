@@ -1,9 +1,6 @@
 """Two processes on the CPU do what one does with the summed batch."""
 
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +13,7 @@ HERE = Path(__file__).parent
 tiny = SimpleNamespace(
     **runpy.run_path(str(HERE.parent / 'distillation' / 'tiny.py')))
 set_up = tiny.set_up
+run_worker = runpy.run_path(str(HERE.parent / 'run_worker.py'))['run_worker']
 # of float32 sums in another order, over a few steps
 ROUNDING = 2e-6
 
@@ -24,13 +22,7 @@ ROUNDING = 2e-6
 def folder(tmp_path_factory):
     """Where two_processes.py has run."""
     folder = tmp_path_factory.mktemp('processes')
-    environment = dict(
-        os.environ, CUDA_VISIBLE_DEVICES='', GLOO_SOCKET_IFNAME='lo',
-        OMP_NUM_THREADS='1')
-    run = subprocess.run(
-        [sys.executable, str(HERE / 'two_processes.py'), str(folder)],
-        env=environment, timeout=300, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+    run = run_worker(HERE / 'two_processes.py', folder)
     (folder / 'said').write_text(run.stdout + run.stderr)
     return folder
 

@@ -1,23 +1,17 @@
 """DistributedDataParallel without `find_unused_parameters`, on two processes."""
 
 import json
-import os
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 WORKER = Path(__file__).with_name('data_parallel_worker.py')
+TESTS = Path(__file__).parents[2]
+run_worker = runpy.run_path(str(TESTS / 'run_worker.py'))['run_worker']
 
 
 def test_gradients_are_the_mean_of_both_processes(tmp_path):
     """With the distillation, and after it was stopped."""
-    environment = dict(
-        os.environ, CUDA_VISIBLE_DEVICES='', GLOO_SOCKET_IFNAME='lo',
-        OMP_NUM_THREADS='1')
-    run = subprocess.run(
-        [sys.executable, str(WORKER), str(tmp_path)], env=environment, timeout=300,
-        capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-3000:]
+    run = run_worker(WORKER, tmp_path)
     assert 'find_unused_parameters' not in run.stderr
     for rank in (0, 1):
         steps = json.loads((tmp_path / f'{rank}.json').read_text())

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
@@ -12,19 +10,15 @@ import pytest
 from fastsegformer_mm.engine.non_finite.replay import read_record
 
 WORKER = Path(__file__).with_name('non_finite_worker.py')
+TESTS = Path(__file__).parents[2]
+run_worker = runpy.run_path(str(TESTS / 'run_worker.py'))['run_worker']
 
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
     """The folder of all runs, and the report of each rank."""
     folder = tmp_path_factory.mktemp('processes')
-    environment = dict(
-        os.environ, CUDA_VISIBLE_DEVICES='', GLOO_SOCKET_IFNAME='lo',
-        OMP_NUM_THREADS='1')
-    run = subprocess.run(
-        [sys.executable, str(WORKER), str(folder)], env=environment, timeout=240,
-        capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-3000:]
+    run_worker(WORKER, folder)
     return folder, [json.loads((folder / f'{r}.json').read_text()) for r in (0, 1)]
 
 
