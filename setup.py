@@ -16,9 +16,25 @@ ROOT = Path(__file__).resolve().parent
 
 # `mim train fastsegformer_mm CONFIG` looks for these below PACKAGE/.mim, the
 # convention of all OpenMMLab packages.
-MIM_PARTS = ('configs', 'tools', 'model-index.yml')
+MIM_PARTS = ('configs', 'projects', 'tools', 'model-index.yml')
 
 NAME = 'fastsegformer_mm'
+
+# {module: its folder}: projects/NAME/NAME is installed as the module NAME, which
+# that project's configs import.
+PROJECTS = {
+    folder.name: f'projects/{folder.name}/{folder.name}'
+    for folder in sorted(ROOT.glob('projects/*'))
+    if (folder / folder.name / '__init__.py').is_file()
+}
+
+
+def not_for_mim(folder: str, names: list[str]) -> set[str]:
+    """What is no config, tool or document: caches, and projects' code and tests."""
+    out = set(shutil.ignore_patterns('__pycache__', '*.pyc')(folder, names))
+    if Path(folder).parent.name == 'projects':
+        out |= {'tests', Path(folder).name} & set(names)
+    return out
 
 
 def copy_mim_parts(target: Path):
@@ -28,8 +44,7 @@ def copy_mim_parts(target: Path):
     for part in MIM_PARTS:
         source = ROOT / part
         if source.is_dir():
-            ignore = shutil.ignore_patterns('__pycache__', '*.pyc')
-            shutil.copytree(source, target / part, ignore=ignore)
+            shutil.copytree(source, target / part, ignore=not_for_mim)
         else:
             shutil.copy2(source, target / part)
 
@@ -110,7 +125,13 @@ setup(
     long_description_content_type='text/markdown',
     license='MIT',
     python_requires='>=3.10',
-    packages=find_packages(include=[NAME, f'{NAME}.*']),
+    packages=find_packages(include=[NAME, f'{NAME}.*'])
+    + [
+        package
+        for name in PROJECTS
+        for package in find_packages(f'projects/{name}', include=[name, f'{name}.*'])
+    ],
+    package_dir=PROJECTS,
     install_requires=['jinja2', 'numpy', 'packaging', 'safetensors'],
     package_data={NAME: ['datasets/checks/*.j2']},
     extras_require=EXTRAS,

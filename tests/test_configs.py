@@ -4,22 +4,20 @@ Data sets are made up and small, inputs shrunk to 64x64, weights never downloade
 """
 
 import re
-import socket
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.evaluator import Evaluator
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS, HOOKS, MODELS
+from mmseg.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
+checks = SimpleNamespace(**runpy.run_path(str(ROOT / 'tests/config_checks.py')))
+offline = checks.offline
 CONFIGS = sorted(p for p in ROOT.glob('configs/*/*.py') if p.parent.name != '_base_')
 DATA_BASES = sorted(ROOT.glob('configs/_base_/datasets/*.py'))
 NAME = re.compile(
@@ -57,85 +55,12 @@ PARAMETERS = {
     'deeplabv3plus_r18-d8': 12_466_052,
     'segformer_mit-b2': 24_724_164,
     'deeplabv3plus_r50-d8': 43_578_328}
-IMAGE_SHAPES = [(60, 48), (40, 70)]
 every_config = pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """No test of a config may reach for the network."""
-    def refuse(self, address):
-        raise AssertionError(f'a config test tried to connect to {address}')
-
-    monkeypatch.setattr(socket.socket, 'connect', refuse)
-    init_default_scope('mmseg')
-    # inputs this small gain nothing from threads, and lose where CPUs are shared
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """A folder with tiny sets in the layouts of VOC, NEU-Seg and Cityscapes."""
-    root = tmp_path_factory.mktemp('data')
-    rng = np.random.default_rng(0)
-
-    def write(image_path, label_path, classes=4):
-        image_path, label_path = root / image_path, root / label_path
-        for i, (height, width) in enumerate(IMAGE_SHAPES):
-            image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-            label = np.zeros((height, width), np.uint8)
-            for c in range(1, classes):
-                label[10 * c - 5:10 * c, 5:35] = c
-            for path, array in ((image_path, image), (label_path, label)):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                assert cv2.imwrite(str(path).format(i), array)
-
-    for split in ('train', 'val', 'test'):
-        for name, classes in (('voc', 4), ('mine', 2)):
-            write(f'{name}/JPEGImages/{{}}.jpg', f'{name}/SegmentationClass/{{}}.png',
-                  classes)
-            names = root / f'{name}/ImageSets/Segmentation/{split}.txt'
-            names.parent.mkdir(parents=True, exist_ok=True)
-            names.write_text('0\n1\n')
-        write(f'neu/images/{split}/{{}}.jpg', f'neu/annotations/{split}/{{}}.png')
-        write(f'city/leftImg8bit/{split}/a/{{}}_leftImg8bit.png',
-              f'city/gtFine/{split}/a/{{}}_gtFine_labelTrainIds.png')
-    return root
-
-
-def read(path, data):
-    """A config with its data sets put in the made-up folder, and no downloads."""
-    cfg = Config.fromfile(path)
-    layouts = dict(
-        NEUSegDataset='neu', CityscapesDataset='city', BaseSegDataset='mine')
-    for split in ('train', 'val', 'test'):
-        loader = cfg[f'{split}_dataloader']
-        loader.num_workers, loader.persistent_workers = 0, False
-        loader.dataset.data_root = str(data / layouts.get(loader.dataset.type, 'voc'))
-    if 'model' in cfg:
-        remove_pretrained(cfg.model)
-    return cfg
-
-
-def remove_pretrained(node):
-    if isinstance(node, dict):
-        node.pop('pretrained', None)
-        if (node.get('init_cfg') or {}).get('type') == 'Pretrained':
-            node.pop('init_cfg')
-    for child in node.values() if isinstance(node, dict) else node:
-        if isinstance(child, (dict, list, tuple)):
-            remove_pretrained(child)
-
-
-def shrink(cfg, side=64):
-    """Let the pipelines of all splits make inputs of ``side`` pixels."""
-    for split in ('train', 'val', 'test'):
-        for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
-            if transform.type in ('RandomScalePaste', 'LetterBox'):
-                transform.size = (side, side)
+    return checks.write_data(tmp_path_factory.mktemp('data'))
 
 
 def test_configs_are_found():
@@ -186,59 +111,20 @@ def test_name_and_content_agree(path):
 
 @every_config
 def test_at_most_three_levels_of_inheritance(path):
-    def depth(path):
-        bases = Config._get_base_files(str(path))
-        return 1 + max((depth(path.parent / base) for base in bases), default=0)
-
-    assert depth(path) <= 3
+    assert checks.depth(path) <= 3
 
 
 @every_config
 def test_trains_and_predicts(path, data):
-    cfg = read(path, data)
-    shrink(cfg)
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
     network = NAME.fullmatch(path.stem)['model']
-    if cfg.model.decode_head.num_classes == 4:
-        assert sum(p.numel() for p in model.parameters()) == PARAMETERS[network]
-
-    train_set = DATASETS.build(cfg.train_dataloader.dataset)
-    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    assert isinstance(optim_wrapper.optimizer, torch.optim.Adam)
-    watched = [next(model.backbone.parameters()), model.decode_head.conv_seg.weight]
-    before = [p.detach().clone() for p in watched]
-    model.train()
-    batch = model.data_preprocessor(
-        pseudo_collate([train_set[0], train_set[1]]), training=True)
-    assert batch['inputs'].shape == (2, 3, 64, 64)
-    loss, _ = model.parse_losses(model(**batch, mode='loss'))
-    assert torch.isfinite(loss)
-    optim_wrapper.backward(loss)
-    unused = [n for n, p in model.named_parameters()
-              if p.requires_grad and p.grad is None]
-    # several GPUs have to be told of parameters without gradient
-    assert bool(unused) == cfg.get('find_unused_parameters', False), unused
-    optim_wrapper.step()
-    for old, new in zip(before, watched):
-        assert torch.isfinite(new).all()
-        assert not torch.equal(old, new)
-
-    test_set = DATASETS.build(cfg.test_dataloader.dataset)
-    model.eval()
-    with torch.no_grad():
-        samples = [model.test_step(pseudo_collate([test_set[i]]))[0] for i in (0, 1)]
-    for sample, shape in zip(samples, IMAGE_SHAPES):
-        assert sample.pred_sem_seg.data.shape == (1, *shape)
-        assert sample.gt_sem_seg.data.shape == (1, *shape)
-        assert sample.seg_logits.data.isfinite().all()
-    evaluator = Evaluator(cfg.test_evaluator)
-    evaluator.dataset_meta = test_set.metainfo
-    evaluator.process(samples)
-    assert 0 <= evaluator.evaluate(len(samples))['mIoU'] <= 100
-
-    for hook in cfg.get('custom_hooks', []):
-        HOOKS.build(hook)
+    step = checks.check(path, data)
+    if step.cfg.model.decode_head.num_classes == 4:
+        count = sum(p.numel() for p in step.model.parameters())
+        assert count == PARAMETERS[network]
+    assert step.cfg.optim_wrapper.optimizer.type == 'Adam'
+    assert step.batch['inputs'].shape == (2, 3, 64, 64)
+    first, _ = next(step.model.backbone.named_parameters())
+    assert {f'backbone.{first}', 'decode_head.conv_seg.weight'} <= step.moved
 
 
 def test_poolformer_takes_official_weights(tmp_path):
@@ -267,7 +153,7 @@ def test_poolformer_takes_official_weights(tmp_path):
 
 @pytest.mark.parametrize('path', DATA_BASES, ids=lambda p: p.stem)
 def test_data_base(path, data):
-    cfg = read(path, data)
+    cfg = checks.read(path, data)
     letterboxed = any(t.type == 'LetterBox' for t in cfg.test_pipeline)
     train_set = DATASETS.build(cfg.train_dataloader.dataset)
     assert len(train_set) == len(train_set.metainfo['palette'][:2]) == 2
@@ -281,7 +167,7 @@ def test_data_base(path, data):
             assert all(s <= c for s, c in zip(size, cfg.crop_size))
     for split in ('val', 'test'):
         dataset = DATASETS.build(cfg[f'{split}_dataloader'].dataset)
-        for sample, shape in zip((dataset[0], dataset[1]), IMAGE_SHAPES):
+        for sample, shape in zip((dataset[0], dataset[1]), checks.IMAGE_SHAPES):
             assert sample['data_samples'].gt_sem_seg.data.shape == (1, *shape)
             assert sample['data_samples'].ori_shape == shape
             if letterboxed:
@@ -299,8 +185,8 @@ def test_data_base(path, data):
     'fastsegformer-e_efficientformerv2-s0_in1k-pre_1xb32-100e_neu-seg-224x224'])
 def test_whole_run(name, data, tmp_path):
     """Train, validate, keep the best and test, as `mim train` and `mim test` do."""
-    cfg = read(ROOT / f'configs/fastsegformer/{name}.py', data)
-    shrink(cfg)
+    cfg = checks.read(ROOT / f'configs/fastsegformer/{name}.py', data)
+    checks.shrink(cfg)
     cfg.work_dir = str(tmp_path)
     cfg.train_dataloader.batch_size = 2
     limit = 'max_iters' if 'demo' in name else 'max_epochs'
@@ -316,7 +202,7 @@ def test_whole_run(name, data, tmp_path):
 def test_test_time_augmentation(data):
     """Letterboxed and mirrored: cut, flipped back and merged at the image's size."""
     path, = [p for p in CONFIGS if '-demo_' in p.name]
-    cfg = read(path, data)
+    cfg = checks.read(path, data)
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model = MODELS.build({**cfg.tta_model, 'module': cfg.model}).eval()
@@ -325,6 +211,6 @@ def test_test_time_augmentation(data):
         plain, mirrored = (
             sample.seg_logits.data.softmax(0) for sample in model.module.test_step(
                 {k: list(v) for k, v in dataset[0].items()}))
-    assert merged.pred_sem_seg.data.shape == (1, *IMAGE_SHAPES[0])
+    assert merged.pred_sem_seg.data.shape == (1, *checks.IMAGE_SHAPES[0])
     assert not torch.equal(plain, mirrored)
     assert torch.equal(merged.pred_sem_seg.data[0], (plain + mirrored).argmax(0))

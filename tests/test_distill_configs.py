@@ -8,23 +8,26 @@ import copy
 import itertools
 import math
 import re
+import runpy
 import shutil
-import socket
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import HOOKS, MODELS, init_default_scope
+from mmengine.registry import HOOKS, MODELS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from fastsegformer_mm.distillation.algorithms import MultiResolutionDistill
 
 ROOT = Path(__file__).resolve().parents[1]
+checks = SimpleNamespace(**runpy.run_path(str(ROOT / 'tests/config_checks.py')))
+offline = checks.offline
 FOLDER = ROOT / 'configs/distill'
 CONFIGS = sorted(FOLDER.glob('*/*.py'))
 read = cache(Config.fromfile)  # nobody changes what it returns
@@ -39,21 +42,6 @@ PLAIN = re.compile(
 DISTILLED = [p for p in CONFIGS if NAME.fullmatch(p.stem)]
 ALONE = [p for p in CONFIGS if not NAME.fullmatch(p.stem)]
 every_distillation = pytest.mark.parametrize('path', DISTILLED, ids=lambda p: p.stem)
-
-
-@pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """No test of a config may reach for the network."""
-    def refuse(self, address):
-        raise AssertionError(f'a config test tried to connect to {address}')
-
-    monkeypatch.setattr(socket.socket, 'connect', refuse)
-    init_default_scope('mmseg')
-    # inputs this small gain nothing from threads, and lose where CPUs are shared
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def own_config(path):
@@ -199,11 +187,7 @@ def test_hooks(path):
 
 @every_distillation
 def test_at_most_three_levels_of_inheritance(path):
-    def depth(path):
-        bases = Config._get_base_files(str(path))
-        return 1 + max((depth(path.parent / base) for base in bases), default=0)
-
-    assert depth(path) <= 3
+    assert checks.depth(path) <= 3
 
 
 def noise(side, classes=4):

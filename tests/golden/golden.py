@@ -1,4 +1,4 @@
-"""Reads the small golden copy in this folder; see README.md."""
+"""Reads the small golden copy in this folder, or one like it; see README.md."""
 
 import json
 import runpy
@@ -12,18 +12,18 @@ NAMES = sorted(p.stem for p in HERE.glob('*.json'))
 recipe = runpy.run_path(str(HERE / 'recipe.py'))
 
 
-def manifest(name):
+def manifest(name, folder=HERE):
     """The manifest of one network."""
-    return json.loads((HERE / f'{name}.json').read_text())
+    return json.loads((folder / f'{name}.json').read_text())
 
 
-def official_state_dict(name):
+def official_state_dict(name, folder=HERE):
     """{official key: tensor} that the golden outputs were computed with.
 
     As the official file lists them, less its integer buffers.
     """
-    content = manifest(name)
-    pool = np.load(HERE / 'statistics.npz')['statistics']
+    content = manifest(name, folder)
+    pool = np.load(folder / 'statistics.npz')['statistics']
     stored = {}
     for key, shape, kind in content['keys']:
         if kind == 'stored':
@@ -35,18 +35,19 @@ def official_state_dict(name):
     }
 
 
-def image(name):
+def image(name, folder=HERE):
     """The network input of one golden file, (1, 3, H, W)."""
-    content = manifest(name)['input']
+    content = manifest(name, folder)['input']
     return torch.from_numpy(recipe['image'](content['shape'], content['seed']))
 
 
-def compare(name, outputs):
+def compare(name, outputs, folder=HERE):
     """Largest relative error of each output of a network.
 
     Args:
         name (str): Golden file.
         outputs (list[Tensor]): All of the network's outputs, in full.
+        folder (Path): The copy. Defaults to this folder.
 
     Returns:
         list[dict]: For each output: `error`, max|difference| at the stored
@@ -56,8 +57,8 @@ def compare(name, outputs):
     Raises:
         AssertionError: The number or the shape of the outputs differs.
     """
-    content = manifest(name)
-    stored = np.load(HERE / f'{name}.npz')
+    content = manifest(name, folder)
+    stored = np.load(folder / f'{name}.npz')
     assert len(outputs) == len(content['outputs']), (
         f'{name}: {len(outputs)} outputs, expected {len(content["outputs"])}'
     )

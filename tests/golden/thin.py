@@ -88,8 +88,9 @@ def main():
         '--rows', type=int, default=19, help='most rows and columns to keep'
     )
     parser.add_argument('--channels', type=int, default=8, help='most channels to keep')
+    parser.add_argument('--networks', nargs='+', default=NETWORKS, metavar='NAME')
     args = parser.parse_args()
-    thin(args.src, args.dst, args.rows, args.channels)
+    thin(args.src, args.dst, args.rows, args.channels, args.networks)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,5 @@
+"""MFF-Metal and LMFFNet: light networks for defects of metal surfaces.
+
+Importing it registers the networks, losses and transforms of the project with
+MMSegmentation; a config does it by ``custom_imports = dict(imports=['mff_metal'])``.
+"""

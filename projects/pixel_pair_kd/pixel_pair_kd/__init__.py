@@ -1,0 +1,5 @@
+"""Pixel-wise and pair-wise distillation of DeepLabV3+.
+
+Importing it registers the losses of the project with MMRazor; a config does it by
+``custom_imports = dict(imports=['pixel_pair_kd'])``.
+"""
