@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import DefaultScope
 
 from .duplicates import find_duplicates
 from .listing import list_pairs
@@ -58,8 +58,17 @@ def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
     for name, value in (('sample', sample), ('processes', processes)):
         if value is not None and value < 1:
             raise ValueError(f'{name} is {value}, expected 1 or more')
-    if DefaultScope.get_current_instance() is None:
-        init_default_scope(cfg.get('default_scope') or 'mmseg')
+    # the config's own, whatever another one has left behind in this process
+    scope = cfg.get('default_scope') or 'mmseg'
+    with DefaultScope.overwrite_default_scope(scope):
+        report = _check(cfg, splits, sample, processes, ignore, track, start_method,
+                        scope)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+def _check(cfg, splits, sample, processes, ignore, track, start_method, scope):
+    """The same, in the scope of the config."""
     report = DatasetReport(str(cfg.filename or ''))
     settings = model_settings(cfg)
     sources: list[Source] = []
@@ -75,8 +84,7 @@ def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
 
     jobs, listed = _list(report, splits, sources, sample)
     reading = read_pairs(
-        jobs, sources, settings, processes,
-        DefaultScope.get_current_instance().scope_name, cfg.get('custom_imports'),
+        jobs, sources, settings, processes, scope, cfg.get('custom_imports'),
         start_method)
     facts: dict[str, list[PairFacts]] = {split: [] for split in splits}
     for fact in (track(reading, len(jobs)) if track else reading):
@@ -93,7 +101,6 @@ def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
     report.problems = [p for p in dict.fromkeys(report.problems)
                        if p.kind not in ignore]
     _pick_samples(report, facts)
-    report.seconds = time.perf_counter() - started
     return report
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmengine.config import Config
-from mmengine.registry import DATASETS, TRANSFORMS, Registry
+from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope, Registry
 from mmseg.datasets import BaseSegDataset
 
 from ..navel_orange import NavelOrangeDataset
@@ -84,10 +84,13 @@ def find_sources(cfg: Config, split: str) -> tuple[list[Source], list[Problem]]:
         ...) are taken off; a data set that is not understood is a warning.
     """
     where = f'{split}_dataloader.dataset'
+    # the config's own, whatever another one has left behind in this process
+    scope = cfg.get('default_scope') or 'mmseg'
     sources, problems = [], []
     for place, leaf in _unwrap(cfg[f'{split}_dataloader']['dataset'], where):
         try:
-            sources.append(_source(leaf, split, place))
+            with DefaultScope.overwrite_default_scope(scope):
+                sources.append(_source(leaf, split, place))
         except Exception as error:
             problems.append(Problem(
                 'not-understood', 'warning', split, place,

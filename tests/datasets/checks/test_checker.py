@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -132,6 +133,17 @@ class ListsItself(BaseSegDataset):
                 for name in names]
 
 
+@pytest.mark.parametrize('before', ['mmengine', 'mmrazor'])
+def test_the_scope_of_another_config_does_not_matter(tmp_path, before):
+    make(tmp_path)
+    with DefaultScope.overwrite_default_scope(before):
+        report = check_dataset(config(tmp_path))
+        assert DefaultScope.get_current_instance().scope_name == before
+    assert report.ok
+    assert [p for p in report.problems if p.kind == 'not-understood'] == []
+    assert report.splits['train'].checked == report.splits['train'].pairs > 0
+
+
 def test_a_data_set_with_a_list_of_its_own(tmp_path):
     make(tmp_path)
     label = files(tmp_path, 'train', 'train1')[1]
@@ -216,9 +228,10 @@ def test_processes_find_the_same(tmp_path):
 def test_a_spawned_process_finds_the_same(tmp_path):
     """One alone, as each imports everything anew."""
     cfg = faulty(tmp_path)
-    sources, settings = find_sources(cfg, 'train')[0], model_settings(cfg)
     jobs = [(0, *files(tmp_path, 'train', f'train{k}')) for k in (0, 1, 3)]
-    alone = list(read_pairs(jobs, sources, settings))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        sources, settings = find_sources(cfg, 'train')[0], model_settings(cfg)
+        alone = list(read_pairs(jobs, sources, settings))
     with multiprocessing.get_context('spawn').Pool(
             1, _start_worker, (sources, settings, 'mmseg', cfg.custom_imports)) as pool:
         spawned = pool.map(_work, jobs)

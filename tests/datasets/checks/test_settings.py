@@ -13,7 +13,9 @@ from fastsegformer_mm.datasets.checks.sources import find_sources
 
 tiny = runpy.run_path(str(Path(__file__).with_name('tiny_set.py')))
 config, make = tiny['config'], tiny['make']
-CONFIGS = sorted(tiny['ROOT'].glob('configs/*/**/*.py'))
+CONFIGS = sorted(
+    path for pattern in ('configs/*/**/*.py', 'projects/*/configs/**/*.py')
+    for path in tiny['ROOT'].glob(pattern))
 CLASSES = '4, as NEUSegDataset has classes (background, inclusion, patch, scratch)'
 
 
