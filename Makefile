@@ -8,7 +8,8 @@
 
 STACK ?= onedl
 PYTHON ?= python3
-PYTEST_ARGS ?=
+# a file of tests to a core, up to four; each test is happy with one thread
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
 ifeq ($(filter $(STACK),onedl openmmlab),)
 $(error STACK=$(STACK): it is onedl (the default) or openmmlab)
@@ -24,7 +25,7 @@ demo: $(READY)
 	$(BIN)/python tools/demo/run_demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -82,7 +82,7 @@ def version() -> str:
     return scope['__version__']
 
 
-TEST = ['pytest>=8']
+TEST = ['pytest>=8', 'pytest-xdist']
 
 EXTRAS = {
     # the maintained forks: same import names, no compiler needed

@@ -14,8 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     *('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'),
-    *('model-index.yml', 'fastsegformer_mm', 'configs', 'tools'),
+    *('model-index.yml', 'fastsegformer_mm', 'configs', 'projects', 'tools'),
 )
+PROJECTS = sorted(p.parent.name for p in ROOT.glob('projects/*/metafile.yml'))
 CONFIG = 'fastsegformer-e-ppm-noirb_efficientformerv2-s0_1xb32-100e_neu-seg-224x224.py'
 
 
@@ -64,12 +65,23 @@ def data(tmp_path_factory):
 
 def test_wheel_carries_configs_and_tools(site):
     mim = site / 'fastsegformer_mm' / '.mim'
-    for part in ('configs', 'tools'):
+    for part in ('configs', 'tools', 'projects'):
         have = {p.relative_to(mim) for p in (mim / part).rglob('*.py')}
-        want = {p.relative_to(ROOT) for p in (ROOT / part).rglob('*.py')}
+        # a project's code is installed as a module, its tests are not
+        pattern = '*/configs/**/*.py' if part == 'projects' else '**/*.py'
+        want = {p.relative_to(ROOT) for p in (ROOT / part).glob(pattern)}
         assert have == want
         assert have
     assert (mim / 'model-index.yml').is_file()
+
+
+@pytest.mark.parametrize('name', PROJECTS)
+def test_wheel_has_the_module_of_each_project(site, name):
+    source = ROOT / 'projects' / name / name
+    have = {p.relative_to(site / name) for p in (site / name).rglob('*.py')}
+    assert have == {p.relative_to(source) for p in source.rglob('*.py')}
+    readme = site / 'fastsegformer_mm/.mim/projects' / name / 'README.md'
+    assert readme.is_file()
 
 
 def test_wheel_forces_no_stack(site):
