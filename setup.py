@@ -132,7 +132,7 @@ setup(
         for package in find_packages(f'projects/{name}', include=[name, f'{name}.*'])
     ],
     package_dir=PROJECTS,
-    install_requires=['jinja2', 'numpy', 'packaging', 'safetensors'],
+    install_requires=['jinja2', 'numpy', 'packaging', 'safetensors', 'scipy'],
     package_data={NAME: ['datasets/checks/*.j2']},
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim, 'bdist_wheel': WheelWithMim},

@@ -8,9 +8,15 @@ import yaml
 from modelindex.load_model_index import load
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = sorted(
+PROJECTS = sorted(p.parents[1] for p in ROOT.glob('projects/*/*/__init__.py'))
+FOLDERS = PROJECTS + sorted(
     p for p in (ROOT / 'configs').iterdir() if p.is_dir() and p.name != '_base_')
 every_folder = pytest.mark.parametrize('folder', FOLDERS, ids=lambda p: p.name)
+
+
+def configs_of(folder):
+    top = folder / 'configs' if folder in PROJECTS else folder
+    return [p for p in top.rglob('*.py') if '_base_' not in p.parts]
 
 
 @pytest.fixture(scope='module')
@@ -28,8 +34,10 @@ def test_index_is_valid(index):
 def test_every_config_is_listed_once(index):
     listed = [m.config for m in index.models]
     configs = [str(p.relative_to(ROOT)) for folder in FOLDERS
-               for p in folder.rglob('*.py')]
+               for p in configs_of(folder)]
     assert len(configs) >= 118
+    assert {p.name for p in PROJECTS} == {'mff_metal', 'sekd', 'pixel_pair_kd'}
+    assert all(configs_of(p) for p in FOLDERS)
     assert sorted(listed) == sorted(configs)
     # `mim` and MMEngine find a model by its name
     assert [m.name for m in index.models] == [Path(c).stem for c in listed]
@@ -56,8 +64,10 @@ def test_readme_links_every_config_of_its_folder(folder):
     links = [link for link in re.findall(r'\]\(([^)]+)\)', text)
              if not link.startswith('http')]
     assert [link for link in links if not (folder / link).exists()] == []
-    configs = {str(p.relative_to(folder)) for p in folder.rglob('*.py')}
-    assert configs == {link for link in links if link.endswith('.py')}
+    configs = {str(p.relative_to(folder)) for p in configs_of(folder)}
+    assert configs <= set(links)
+    assert [link for link in links
+            if re.search(r'_\d+xb\d+', link) and link not in configs] == []
 
 
 @every_folder
