@@ -1,0 +1,3 @@
+from .sekd_adapter import SEKDAdapter
+
+__all__ = ['SEKDAdapter']
