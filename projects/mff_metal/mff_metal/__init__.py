@@ -3,3 +3,7 @@
 Importing it registers the networks, losses and transforms of the project with
 MMSegmentation; a config does it by ``custom_imports = dict(imports=['mff_metal'])``.
 """
+
+from . import losses, transforms
+
+__all__ = ['losses', 'transforms']
