@@ -28,22 +28,32 @@ def full_precision(student: Tensor, teacher: Tensor):
         yield student.to(dtype), teacher.detach().to(dtype)
 
 
-def to_student_size(student: Tensor, teacher: Tensor, what: str = 'channels') -> Tensor:
+def to_student_size(
+    student: Tensor, teacher: Tensor, what: str | None = 'channels'
+) -> Tensor:
     """Resize the teacher's map bilinearly (align_corners=True) to the student's.
 
     Args:
         student (Tensor): (N, C, H, W).
-        teacher (Tensor): (N, C, H', W').
-        what (str): The name of the second dimension, for the message.
+        teacher (Tensor): (N, C', H', W').
+        what (str, optional): The name of the second dimension, for the message.
+            None permits different numbers of channels. Defaults to 'channels'.
 
     Returns:
-        Tensor: (N, C, H, W).
+        Tensor: (N, C', H, W).
 
     Raises:
-        ValueError: If the two are not maps of as many images and channels.
+        ValueError: If the two are not maps of as many images and, with ``what``,
+            as many channels.
     """
     maps = student.dim() == teacher.dim() == 4
-    if not maps or student.shape[:2] != teacher.shape[:2]:
+    if what is None and (not maps or len(student) != len(teacher)):
+        raise ValueError(
+            f'maps of student {tuple(student.shape)} and teacher '
+            f'{tuple(teacher.shape)} cannot be compared: expected (N, C, H, W) '
+            'with as many images; channels may differ'
+        )
+    if what is not None and (not maps or student.shape[:2] != teacher.shape[:2]):
         raise ValueError(
             f'maps of student {tuple(student.shape)} and teacher '
             f'{tuple(teacher.shape)} cannot be compared: expected (N, C, H, W) '

@@ -81,6 +81,19 @@ def test_alignment_of_equal_sizes_is_the_map_itself():
     assert to_student_size(student, teacher) is teacher
 
 
+def test_alignment_of_unequal_channels_where_they_are_permitted():
+    student, teacher = maps(teacher=(2, 3, 9, 8))
+    aligned = to_student_size(student, teacher, None)
+    assert torch.equal(aligned, to_student_size(student[:, :3], teacher))
+
+
+@pytest.mark.parametrize('shape', [(1, 3, 9, 8), (2, 4), (2, 4, 9)])
+def test_alignment_of_other_shapes_is_refused(shape):
+    with pytest.raises(ValueError, match='as many images; channels may') as error:
+        to_student_size(*maps(teacher=shape), None)
+    assert f'student (2, 4, 5, 6) and teacher {shape}' in str(error.value)
+
+
 def test_alignment_by_hand():
     # aligned corners: ends stay, between them is the middle
     teacher = torch.tensor([0.0, 1.0, 5.0, 2.0, 8.0]).view(1, 1, 1, 5)
