@@ -4,6 +4,6 @@ Importing it registers the networks, losses and transforms of the project with
 MMSegmentation; a config does it by ``custom_imports = dict(imports=['mff_metal'])``.
 """
 
-from . import losses, transforms
+from . import backbones, decode_heads, losses, rivals, transforms
 
-__all__ = ['losses', 'transforms']
+__all__ = ['backbones', 'decode_heads', 'losses', 'rivals', 'transforms']
