@@ -1,6 +1,5 @@
 """Conversion of official checkpoints."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +9,8 @@ from fastsegformer_mm.engine.checkpoint.write import write_checkpoint
 from fastsegformer_mm.version import __version__
 
 from ..backbones.official_checkpoint import read_official
-from ..backbones.swin_last_norm import SwinLastNorm, convert_official_swin
-from .recognition import PREFIX, Network, recognise
-
-# Constants of the official attentions. Our constructors make their own.
-CONSTANT = re.compile(r'\.(attention_bias_idxs|relative_position_index|attn_mask)$')
-# Swin's last norm belongs to its last stage; the others' norm the output that
-# only the classifier sees.
-CLASSIFIER = re.compile(r'^(norm|head|dist_head)\.')
-SWIN_CLASSIFIER = re.compile(r'^head\.')
-# Norms of the maps that a decoder reads: an ImageNet file has none.
-OUTPUT_NORM = re.compile(r'^norm\d\.')
+from .network import Network
+from .recognition import recognise
 
 
 @dataclass
@@ -32,9 +22,9 @@ class Conversion:
         state_dict (dict[str, Tensor]): The weights under this package's names:
             those of a segmentor (``backbone.*``, ``decode_head.*``), or of a
             backbone alone, bare.
-        dropped (list[str]): Official keys of an ImageNet classifier, left out.
-        absent (list[str]): Keys of our backbone that an ImageNet file has none
-            for: its output norms, which start untrained.
+        dropped (list[str]): Official keys of the network's ``classifier``, left out.
+        absent (list[str]): Our keys, of the network's ``untrained`` ones, that the
+            file has none for: the output norms of an ImageNet backbone.
     """
 
     network: Network
@@ -53,7 +43,7 @@ class Conversion:
         )
 
 
-def convert_state_dict(weights):
+def convert_state_dict(weights, recognise=recognise):
     """Rename official weights to this package's names.
 
     Every key has to find its place, and every parameter of the recognised network
@@ -62,6 +52,9 @@ def convert_state_dict(weights):
 
     Args:
         weights (dict[str, Tensor]): Official weights, see :func:`read_official`.
+        recognise (Callable): From such weights to the :class:`Network` that they
+            are of; raises ValueError when it knows none. Defaults to
+            :func:`.recognition.recognise`, the networks of this package.
 
     Returns:
         Conversion: The weights, and what they are of.
@@ -72,6 +65,7 @@ def convert_state_dict(weights):
             where they have one.
 
     Example:
+        >>> import torch
         >>> from fastsegformer_mm.models.backbones import EfficientFormerV2
         >>> official = EfficientFormerV2('s0').state_dict()
         >>> official['head.bias'] = torch.zeros(1000)
@@ -80,21 +74,18 @@ def convert_state_dict(weights):
         ('EfficientFormerV2-S0', ['head.bias'])
     """
     network = recognise(weights)
-    whole = network.head is not None
     expected = {}
     for prefix, module in network.modules.items():
         expected.update(module.state_dict(prefix=prefix))
-    is_swin = isinstance(network.backbone, SwinLastNorm)
-    classifier = SWIN_CLASSIFIER if is_swin else CLASSIFIER
 
     converted, official, dropped, left_over, misshapen = {}, {}, [], [], []
     for key, value in weights.items():
-        if CONSTANT.search(key):
+        if _matches(network.constant, key):
             continue
-        if not whole and classifier.search(key):
+        if _matches(network.classifier, key):
             dropped.append(key)
             continue
-        ours, value = _rename(key, value, network, is_swin)
+        ours, value = network.rename(key, value)
         if ours not in expected or ours in converted:
             left_over.append(key)
         elif value.shape != expected[ours].shape:
@@ -109,7 +100,7 @@ def convert_state_dict(weights):
     for ours, value in expected.items():
         if ours in official:
             continue
-        if not whole and not is_swin and OUTPUT_NORM.search(ours):
+        if _matches(network.untrained, ours):
             absent.append(ours)
         elif not value.is_floating_point():
             converted[ours] = value
@@ -134,7 +125,7 @@ def convert_state_dict(weights):
     return Conversion(network, converted, dropped, absent)
 
 
-def convert_checkpoint(src, dst, force=False, dataset=None):
+def convert_checkpoint(src, dst, force=False, dataset=None, recognise=recognise):
     """Convert an official checkpoint file to one of MMEngine's layout.
 
     A segmentor's file is what ``load_from`` and the test tools take. A backbone's
@@ -150,6 +141,7 @@ def convert_checkpoint(src, dst, force=False, dataset=None):
             trained on. Its classes and palette are stored, so that inference by
             ``init_model`` or ``MMSegInferencer`` names and colours them; official
             files do not tell. Defaults to None.
+        recognise (Callable): As :func:`convert_state_dict`.
 
     Returns:
         Conversion: What was converted.
@@ -168,7 +160,7 @@ def convert_checkpoint(src, dst, force=False, dataset=None):
         )
     weights = read_official(src)
     try:
-        conversion = convert_state_dict(weights)
+        conversion = convert_state_dict(weights, recognise)
     except ValueError as error:
         raise ValueError(f'checkpoint {str(src)!r}: {error}') from error
     network = conversion.network
@@ -183,6 +175,10 @@ def convert_checkpoint(src, dst, force=False, dataset=None):
         meta['dataset_meta'] = _dataset_meta(dataset, network)
     write_checkpoint(dict(meta=meta, state_dict=conversion.state_dict), dst)
     return conversion
+
+
+def _matches(pattern, key):
+    return pattern is not None and pattern.search(key) is not None
 
 
 def _dataset_meta(name, network):
@@ -201,20 +197,3 @@ def _dataset_meta(name, network):
             'was trained on, or none'
         )
     return meta
-
-
-def _rename(key, value, network, is_swin):
-    """Our name of an official key, and its value in our order; None: no name."""
-    if network.head is not None and not key.startswith(PREFIX):
-        module, _, leaf = key.rpartition('.')
-        if module not in network.head_modules:
-            return None, value
-        return f'decode_head.{network.head_modules[module]}.{leaf}', value
-    ours = key.removeprefix(PREFIX)
-    if is_swin:
-        # nothing comes back for a classifier's key, which has no place here
-        renamed = convert_official_swin({ours: value}) or {None: value}
-        ours, value = next(iter(renamed.items()))
-    if network.head is not None and ours is not None:
-        ours = f'backbone.{ours}'
-    return ours, value

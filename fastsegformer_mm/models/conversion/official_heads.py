@@ -5,25 +5,7 @@ Names are given by module: a layer's weight, bias and statistics move together.
 
 from itertools import accumulate, pairwise
 
-
-def size(weights, key, dim=0):
-    """Length of one dimension of an official weight.
-
-    Raises:
-        ValueError: There is no such key, without which the network's options
-            cannot be told.
-    """
-    if key not in weights:
-        raise ValueError(f'it lacks {key!r}, which tells the width of a layer')
-    return weights[key].shape[dim]
-
-
-def count(weights, prefix):
-    """How many of ``{prefix}0.``, ``{prefix}1.``, ... the weights have, in a row."""
-    n = 0
-    while any(key.startswith(f'{prefix}{n}.') for key in weights):
-        n += 1
-    return n
+from .network import count, size
 
 
 def conv_norm(official, ours, first=0):

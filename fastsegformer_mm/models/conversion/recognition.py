@@ -1,14 +1,12 @@
 """Which network a file of official weights holds."""
 
-from dataclasses import dataclass, field
-
-from torch import nn
+import re
 
 from ..backbones import EfficientFormerV2, SwinLastNorm
+from ..backbones.swin_last_norm import convert_official_swin
 from ..decode_heads import AttUNetHead, FastSegFormerHead
+from .network import Network, count, keep_name, rename_modules, size, tops
 from .official_heads import (
-    count,
-    size,
     student_modules,
     student_options,
     teacher_modules,
@@ -22,6 +20,14 @@ KNOWN = (
 )
 # where the official code keeps the backbone
 PREFIX = 'common_backbone.'
+# Constants of the official attentions. Our constructors make their own.
+CONSTANT = re.compile(r'\.(attention_bias_idxs|relative_position_index|attn_mask)$')
+# Swin's last norm belongs to its last stage; the others' norm the output that
+# only the classifier sees.
+CLASSIFIER = re.compile(r'^(norm|head|dist_head)\.')
+SWIN_CLASSIFIER = re.compile(r'^head\.')
+# Norms of the maps that a decoder reads: an ImageNet file has none.
+OUTPUT_NORM = re.compile(r'^norm\d\.')
 SWIN = {
     (96, (2, 2, 6, 2)): 'Swin-T',
     (96, (2, 2, 18, 2)): 'Swin-S',
@@ -29,41 +35,6 @@ SWIN = {
     (192, (2, 2, 18, 2)): 'Swin-L',
 }
 LETTERS = {'EfficientFormerV2-S0': 'E', 'PoolFormer-S12': 'P'}
-
-
-@dataclass
-class Network:
-    """A recognised network.
-
-    Args:
-        name (str): The network, such as ``FastSegFormer-E``; of a file with a
-            backbone alone, the backbone.
-        backbone_name (str): The backbone, such as ``EfficientFormerV2-S0``.
-        backbone (nn.Module): This package's backbone, newly made.
-        head (nn.Module, optional): This package's decode head, newly made; None
-            for a backbone alone.
-        details (list[str]): What else distinguishes it, for people to read.
-        head_modules (dict[str, str]): {official module: module of ``head``}.
-    """
-
-    name: str
-    backbone_name: str
-    backbone: nn.Module
-    head: nn.Module | None = None
-    details: list = field(default_factory=list)
-    head_modules: dict = field(default_factory=dict)
-
-    @property
-    def num_classes(self):
-        """int | None: Classes that the head tells apart."""
-        return None if self.head is None else self.head.num_classes
-
-    @property
-    def modules(self):
-        """dict[str, nn.Module]: The modules, by the prefix of their keys."""
-        if self.head is None:
-            return {'': self.backbone}
-        return {'backbone.': self.backbone, 'decode_head.': self.head}
 
 
 def recognise(weights):
@@ -88,8 +59,17 @@ def recognise(weights):
     """
     inner = {k[len(PREFIX) :]: v for k, v in weights.items() if k.startswith(PREFIX)}
     name, backbone, widths = _backbone(inner or weights)
+    is_swin = isinstance(backbone, SwinLastNorm)
     if not inner:
-        return Network(name, name, backbone)
+        return Network(
+            name,
+            name,
+            backbone,
+            rename=_rename_swin if is_swin else keep_name,
+            constant=CONSTANT,
+            classifier=SWIN_CLASSIFIER if is_swin else CLASSIFIER,
+            untrained=None if is_swin else OUTPUT_NORM,
+        )
     if count(weights, 'convert_channel.conv.'):
         options = student_options(weights)
         image = [3] if options['branch_channels'] else []
@@ -105,7 +85,8 @@ def recognise(weights):
                 options['pyramid'].upper(),
                 'image branch' if image else 'no image branch',
             ],
-            student_modules(options),
+            _rename_segmentor(student_modules(options), is_swin),
+            CONSTANT,
         )
     if count(weights, 'bottle.'):
         options = teacher_options(weights)
@@ -115,13 +96,38 @@ def recognise(weights):
             backbone,
             AttUNetHead([*widths, 3], out_channels=options['num_classes'], **options),
             [],
-            teacher_modules(options),
+            _rename_segmentor(teacher_modules(options), is_swin),
+            CONSTANT,
         )
     raise ValueError(
         f'it has a {name} backbone under {PREFIX}*, but neither the decoder of a '
         "FastSegFormer (convert_channel.*) nor a teacher's (bottle.*). Known are "
         f'{KNOWN}'
     )
+
+
+def _rename_swin(key, value):
+    """An official key of Swin, and its value, of which some are in another order."""
+    # nothing comes back for a classifier's key, which has no place here
+    renamed = convert_official_swin({key: value}) or {None: value}
+    return next(iter(renamed.items()))
+
+
+def _rename_segmentor(head_modules, is_swin):
+    """The renaming of a segmentor of these modules of the head."""
+    rename_head = rename_modules(
+        {theirs: f'decode_head.{ours}' for theirs, ours in head_modules.items()}
+    )
+
+    def rename(key, value):
+        if not key.startswith(PREFIX):
+            return rename_head(key, value)
+        key = key.removeprefix(PREFIX)
+        if is_swin:
+            key, value = _rename_swin(key, value)
+        return key and f'backbone.{key}', value
+
+    return rename
 
 
 def _backbone(weights):
@@ -132,9 +138,8 @@ def _backbone(weights):
         return _poolformer(weights)
     if 'patch_embed.proj.weight' in weights and count(weights, 'layers.'):
         return _swin(weights)
-    tops = sorted({key.split('.')[0] for key in weights})
     raise ValueError(
-        f'it holds no network known here: its keys begin with {", ".join(tops)}. '
+        f'it holds no network known here: its keys begin with {tops(weights)}. '
         f'Known are {KNOWN}'
     )
 

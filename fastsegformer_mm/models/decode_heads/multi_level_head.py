@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class MultiLevelHead(BaseDecodeHead):
-    """Base of the heads that read four backbone maps and maybe the image.
+    """Base of the heads that read several backbone maps and maybe the image.
 
     It fills in what :class:`BaseDecodeHead` wants for several maps and says what
     is wrong when the maps it gets are not those it was built for.
@@ -17,12 +17,13 @@ class MultiLevelHead(BaseDecodeHead):
             :class:`EncoderDecoderWithImage` appends.
         in_index (Sequence[int], optional): Which of the maps to read. Defaults to
             None, which is the first ``len(in_channels)``.
+        num_maps (int): Backbone maps, without the image. Defaults to 4.
         **kwargs: As :class:`BaseDecodeHead`; ``norm_cfg`` defaults to BN.
 
     Raises:
-        ValueError: If the number of widths or of indices is not four, or five with
-            the image; at the forward pass, if a map is missing or has another
-            width.
+        ValueError: If the number of widths or of indices is not ``num_maps``, or one
+            more with the image; at the forward pass, if a map is missing or has
+            another width.
     """
 
     def __init__(
@@ -31,14 +32,15 @@ class MultiLevelHead(BaseDecodeHead):
         channels: int,
         with_image: bool,
         in_index: Sequence[int] | None = None,
+        num_maps: int = 4,
         **kwargs,
     ):
         name = type(self).__name__
-        count = 5 if with_image else 4
+        count = num_maps + with_image
         if len(in_channels) != count:
-            image = ' and the image (3) as the fifth' if with_image else ' alone'
+            image = ', and the image (3) as the last' if with_image else ' alone'
             raise ValueError(
-                f'{name} needs in_channels of four backbone maps{image}, got '
+                f'{name} needs in_channels of {num_maps} backbone maps{image}, got '
                 f'{list(in_channels)}'
             )
         if in_index is None:

@@ -130,7 +130,7 @@ def test_other_options():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'in_channels': WIDTHS[:4]}, r'the image \(3\) as the fifth'),
+        ({'in_channels': WIDTHS[:4]}, r'the image \(3\) as the last'),
         ({'in_index': [0, 1, 2, 3]}, 'one in_index for each'),
         ({'decoder_channels': (8, 8, 8)}, r'four levels, got \[8, 8, 8\]'),
         ({'skip_channels': (8,)}, r'four levels, .*\[8\]'),

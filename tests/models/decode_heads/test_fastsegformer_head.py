@@ -187,11 +187,11 @@ def test_initial_classifier(options):
     ('options', 'message'),
     [
         ({'pyramid': 'aspp'}, r"one of \['msp', 'ppm'\], got 'aspp'"),
-        ({'in_channels': WIDTHS[1:]}, r'four backbone maps alone, got \[12, 16, 24\]'),
-        ({'in_channels': [*WIDTHS, 3]}, 'four backbone maps alone'),
+        ({'in_channels': WIDTHS[1:]}, r'4 backbone maps alone, got \[12, 16, 24\]'),
+        ({'in_channels': [*WIDTHS, 3]}, '4 backbone maps alone'),
         (
             {'branch_channels': 4},
-            r'the image \(3\) as the fifth, got \[8, 12, 16, 24\]',
+            r'the image \(3\) as the last, got \[8, 12, 16, 24\]',
         ),
         ({'in_index': [0, 1]}, r'one in_index for each .* got \[0, 1\]'),
         ({'num_blocks': [2]}, r'one length, got \[8, 12\] and \[2\]'),
