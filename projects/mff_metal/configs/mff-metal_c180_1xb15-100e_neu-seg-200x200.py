@@ -1,0 +1,12 @@
+# The teacher.
+_base_ = [
+    './_base_/models/mff-metal.py',
+    './_base_/datasets/neu_seg_200x200.py',
+    './_base_/schedules/adam-step_100e.py', '../../../configs/_base_/default_runtime.py'
+]
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+channels = (180, 360, 540, 720)
+model = dict(
+    backbone=dict(channels=channels), decode_head=dict(in_channels=channels))
+train_dataloader = dict(
+    dataset=dict(pipeline=_base_.boundary_train_pipeline))
