@@ -7,7 +7,6 @@ the steps are taken in turns, so that a machine that slows down slows all.
 import contextlib
 import multiprocessing
 import platform
-import resource
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
 from .losses import nfd_loss, pkl_loss, resize_teacher_loss
+from .peak_memory import read_peak, reset_peak
 
 # what each variant changes in the model's config; `naive` and `compiled` more
 VARIANTS = {
@@ -220,13 +220,13 @@ class Step:
         self._peak = 0
 
     def __call__(self):
-        self._reset_peak()
+        reset_peak(self.device)
         self._synchronise()
         start = time.perf_counter()
         logs = self.model.train_step(self.batch, self.optim_wrapper)
         self._synchronise()
         seconds = time.perf_counter() - start
-        self._peak = max(self._peak, self._read_peak())
+        self._peak = max(self._peak, read_peak(self.device))
         return seconds, {k: float(v) for k, v in logs.items()}
 
     def peak_bytes(self):
@@ -235,23 +235,6 @@ class Step:
     def _synchronise(self):
         if self.device.type == 'cuda':
             torch.cuda.synchronize()
-
-    def _reset_peak(self):
-        if self.device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            # Linux only; elsewhere the peak since the process began is read
-            with contextlib.suppress(OSError):
-                Path('/proc/self/clear_refs').write_text('5')
-
-    def _read_peak(self):
-        if self.device.type == 'cuda':
-            return torch.cuda.max_memory_allocated()
-        try:
-            status = Path('/proc/self/status').read_text()
-            return int(status.split('VmHWM:')[1].split()[0]) * 1024
-        except (OSError, IndexError):
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def noise(batch_size, size, num_classes) -> dict:

@@ -1,0 +1,293 @@
+"""A whole comparison: what is to be run, the teacher first, and the report."""
+
+import contextlib
+import fcntl
+import glob
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from fastsegformer_mm.distillation.algorithms.frozen_teacher import find_one
+
+from .errors import ComparisonError
+from .queue import Outcome, Process, work_off
+from .report import Report, title_of
+from .results import RESULT, Run, checkpoint_digest, read_json
+from .run_config import run_config
+from .settings import ALONE, TEACHER, Comparison
+from .summary import caveats, summarise
+
+
+@dataclass
+class Bench:
+    """A comparison and the folder that its runs are in.
+
+    Args:
+        comparison (Comparison): From :func:`read_comparison`.
+        folder (Path): Holds ``runs/METHOD/seed-K``, the report, and in
+            ``replaced/`` what runs of another config have left.
+        options (dict): As ``--cfg-options``, for the student's config in every run.
+        teacher_options (dict): The same for the teacher's.
+        teacher_ckpt (str, optional): The teacher's checkpoint, instead of the one
+            that the comparison names.
+
+    Raises:
+        ComparisonError: The checkpoint is not one file, or cannot be read.
+    """
+
+    comparison: Comparison
+    folder: Path
+    options: dict = field(default_factory=dict)
+    teacher_options: dict = field(default_factory=dict)
+    teacher_ckpt: str | None = None
+
+    def __post_init__(self):
+        self.folder = Path(self.folder)
+        self._digests = {}
+
+    def teacher_training(self) -> Run:
+        """The run that makes the teacher."""
+        seed = self.comparison.seeds[0]
+        cfg = run_config(
+            self.comparison, TEACHER, seed, None, None, self.teacher_options
+        )
+        return Run(self._place(TEACHER, seed), TEACHER, seed, cfg)
+
+    def find_teacher(self) -> str | None:
+        """The checkpoint: the one given, the one made here, or the config's."""
+        if self.teacher_ckpt is not None:
+            return find_one(self.teacher_ckpt)
+        run = self.teacher_training()
+        if run.state() == 'complete':
+            return _best_checkpoint(run.folder)
+        path = self.comparison.teacher_ckpt
+        if path is None or (glob.has_magic(path) and not glob.glob(path)):
+            return None
+        path = find_one(path)
+        return path if '://' in path or Path(path).is_file() else None
+
+    def runs(
+        self, methods: Sequence[str], seeds: Sequence[int], teacher: str | None
+    ) -> list[Run]:
+        """All runs, one seed of every method after the other; 'teacher' is tested.
+
+        Args:
+            methods (Sequence[str]): Names.
+            seeds (Sequence[int]): Seeds.
+            teacher (str, optional): Its checkpoint; None if only 'alone' is run.
+        """
+        out = [self._run(m, seed, teacher) for seed in seeds for m in methods]
+        training = self.teacher_training()
+        if teacher is not None and training.state() != 'complete':
+            seed = training.seed
+            cfg = run_config(
+                self.comparison, TEACHER, seed, teacher, None, self.teacher_options
+            )
+            folder, weights = self._place(TEACHER, 'test'), self._digest(teacher)
+            out.append(Run(folder, TEACHER, seed, cfg, weights))
+        return out
+
+    def _run(self, method, seed, teacher):
+        taught = method != ALONE
+        cfg = run_config(
+            self.comparison,
+            method,
+            seed,
+            teacher if taught else None,
+            self.options,
+            self.teacher_options,
+        )
+        return Run(
+            self._place(method, seed),
+            method,
+            seed,
+            cfg,
+            self._digest(teacher) if taught else None,
+        )
+
+    def _place(self, method, seed):
+        name = seed if isinstance(seed, str) else f'seed-{seed}'
+        return self.folder / 'runs' / method / name
+
+    def _digest(self, path):
+        if path not in self._digests:
+            self._digests[path] = checkpoint_digest(path)
+        return self._digests[path]
+
+    def report(self, teacher: str | None, notes: Sequence[str] = ()) -> Report:
+        """From what is complete by now, of all methods and seeds of the folder.
+
+        Args:
+            teacher (str, optional): The teacher's checkpoint. Without it the runs
+                are those of any one teacher.
+            notes (Sequence[str]): To stand below the table.
+        """
+        results, left_out, taught_by = [], [], set()
+        for method in self.comparison.methods:
+            for path in sorted(
+                self.folder.glob(f'runs/{method}/seed-*/{RESULT}'), key=_seed
+            ):
+                result = read_json(path)
+                run = self._known(method, _seed(path), teacher, result)
+                if run.fits(result):
+                    results.append(result)
+                    taught_by.add(result['teacher'])
+                else:
+                    left_out.append(run.name)
+        if len(taught_by - {None}) > 1:
+            raise ComparisonError(
+                f'the runs in {self.folder} were taught by different teachers: name '
+                'the one whose runs are to be reported by --teacher-ckpt'
+            )
+        lines = [*notes, *caveats(results)]
+        if left_out:
+            lines.append(
+                'Left out, as they are of another config or teacher: '
+                + '; '.join(left_out)
+                + '.'
+            )
+        methods = list(self.comparison.methods.values())
+        return Report(
+            title_of(self.comparison.teacher, self.comparison.student, results),
+            summarise(results, methods),
+            results,
+            self._teacher_result(teacher),
+            lines,
+        )
+
+    def _known(self, method, seed, teacher, result):
+        if method == ALONE or teacher is not None:
+            return self._run(method, seed, teacher)
+        cfg = run_config(
+            self.comparison, method, seed, None, self.options, self.teacher_options
+        )
+        return Run(self._place(method, seed), method, seed, cfg, result.get('teacher'))
+
+    def _teacher_result(self, teacher):
+        trained = self.teacher_training().result()
+        if trained or teacher is None:
+            return trained
+        return self.runs([], [], teacher)[0].result()
+
+
+def _seed(path):
+    return int(path.parent.name.removeprefix('seed-'))
+
+
+def _best_checkpoint(folder: Path) -> str:
+    """The best one on the validation images, else the last."""
+    best = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if best:
+        return str(best[-1])
+    return (folder / 'last_checkpoint').read_text().strip()
+
+
+def select(
+    runs: Sequence[Run], replaced: Path, rerun_changed: bool, say: Callable
+) -> list[Run]:
+    """Those that are not complete.
+
+    Raises:
+        ComparisonError: Some were made with another config or teacher, and
+            ``rerun_changed`` is False; with True they are put aside.
+    """
+    states = {run.name: run.state() for run in runs}
+    changed = [run for run in runs if states[run.name] == 'changed']
+    if changed and not rerun_changed:
+        lines = []
+        for run in changed[:5]:
+            found = run.changes()
+            more = f'; and {len(found) - 3} more' if len(found) > 3 else ''
+            lines.append(f'  {run.name}: {"; ".join(found[:3])}{more}')
+        if len(changed) > 5:
+            lines.append(f'  and {len(changed) - 5} more')
+        raise ComparisonError(
+            'these runs were made with another config or teacher, and do not compare '
+            'with new ones:\n' + '\n'.join(lines) + '\nTake another folder (--out), '
+            'or run them again by --rerun-changed, which puts what is there aside'
+        )
+    for run in changed:
+        say(f'{run.name}: the run of another config is now {run.put_aside(replaced)}')
+    return [run for run in runs if states[run.name] != 'complete']
+
+
+@contextlib.contextmanager
+def locked(folder: Path):
+    """Nobody else compares in this folder meanwhile.
+
+    Raises:
+        ComparisonError: Somebody does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / '.lock', 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ComparisonError(
+                f'another comparison runs in {folder}: wait for its end, or take '
+                'another folder by --out'
+            ) from error
+        yield
+
+
+def compare(
+    bench: Bench,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    jobs: int = 1,
+    threads: int | None = None,
+    minutes: float | None = None,
+    train_teacher: bool = False,
+    rerun_changed: bool = False,
+    say: Callable = print,
+    start: Callable = Process,
+) -> Outcome:
+    """Make the runs that are missing.
+
+    Args:
+        bench (Bench): What is compared, and where.
+        methods (Sequence[str]): Names of methods.
+        seeds (Sequence[int]): Seeds.
+        jobs (int): Processes side by side. Defaults to 1.
+        threads (int, optional): Of PyTorch, for all of them together. Defaults to
+            None: as many as PyTorch takes here.
+        minutes (float, optional): After so many no run is started any more.
+        train_teacher (bool): Train the teacher first, if that is not done.
+        rerun_changed (bool): Make runs of another config again; what they had made
+            is put aside. Defaults to False, an error.
+        say (Callable): Told in one line what happens.
+        start (Callable): Makes the process of a run.
+
+    Raises:
+        ComparisonError: There is no teacher, or some runs are of another config.
+    """
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    threads = threads or torch.get_num_threads()
+    replaced = bench.folder / 'replaced'
+
+    def run_all(runs, jobs):
+        waiting = select(runs, replaced, rerun_changed, say)
+        if len(waiting) < len(runs):
+            say(f'{len(runs) - len(waiting)} of {len(runs)} runs are complete already')
+        each = max(1, threads // jobs)
+        return work_off(waiting, jobs, each, deadline, say, start)
+
+    if train_teacher and bench.teacher_ckpt is None:
+        outcome = run_all([bench.teacher_training()], 1)
+        if outcome.failed or outcome.left:
+            say('no student is taught before the teacher is complete')
+            return outcome
+    taught = any(method != ALONE for method in methods)
+    teacher = bench.find_teacher() if taught else None
+    if taught and teacher is None:
+        raise ComparisonError(
+            f'the teacher has no checkpoint (teacher_ckpt='
+            f'{bench.comparison.teacher_ckpt!r}). Have it trained as part of the '
+            'comparison by --train-teacher, train it by\n'
+            f'  mim train mmseg {bench.comparison.teacher}\n'
+            'or name its checkpoint by --teacher-ckpt FILE'
+        )
+    return run_all(bench.runs(methods, seeds, teacher), jobs)

@@ -1,0 +1,85 @@
+"""One run, in a process of its own: train, then test.
+
+    python -m fastsegformer_mm.distillation.comparison.worker DIR/runs/METHOD/seed-K
+
+takes what :meth:`Run.prepare` has left there, and goes on from the newest checkpoint.
+"""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from fastsegformer_mm.distillation import benchmark
+
+from .results import CONFIG, JOB, RESULT, read_json, write_json
+from .step_cost_hook import StepCostHook
+
+
+def run(folder) -> dict:
+    """Train if there is something to train, test, and write the result.
+
+    Args:
+        folder (Path): Of a :class:`Run` that was prepared.
+
+    Returns:
+        dict: What is in ``result.json``: the job, the metrics on the test split,
+        iterations and batch size, the median seconds of a step and how many were
+        timed, the peak of memory in bytes, the machine.
+    """
+    folder = Path(folder)
+    job = read_json(folder / JOB)
+    torch.set_num_threads(job['threads'])
+    began = time.perf_counter()
+    # without a file name: the runner writes the config down under its own
+    cfg = Config(Config.fromfile(folder / CONFIG).to_dict())
+    cfg.work_dir = str(folder)
+    trains = cfg.get('train_cfg') is not None
+    cfg.resume = trains
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if trains:
+        runner.train()
+    metrics = runner.test()
+    device = next(runner.model.parameters()).device.type
+    result = dict(
+        job,
+        metrics={k: float(v) for k, v in metrics.items()},
+        machine=benchmark.machine(device, job['threads']),
+        wall_seconds=time.perf_counter() - began,
+    )
+    if trains:
+        cost = next(h for h in runner.hooks if isinstance(h, StepCostHook))
+        result.update(
+            iterations=runner.iter,
+            batch_size=runner.train_dataloader.batch_sampler.batch_size,
+            step_seconds=cost.median,
+            steps_timed=len(cost.seconds),
+            peak_bytes=cost.peak_bytes,
+        )
+    write_json(folder / RESULT, result)
+    return result
+
+
+def end_with(pipe) -> None:
+    """End this process when the other end of the pipe is closed.
+
+    Whoever started it holds that end, so that a comparison that is killed leaves no
+    training behind, which the next one would start a second time.
+    """
+
+    def wait():
+        pipe.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == '__main__':
+    end_with(sys.stdin.buffer)
+    run(sys.argv[1])

@@ -1,0 +1,328 @@
+"""Whole comparisons of tiny networks: what is run, resumed, refused and reported."""
+
+import runpy
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fastsegformer_mm.distillation.comparison import ComparisonError
+from fastsegformer_mm.distillation.comparison.compare import locked
+from fastsegformer_mm.distillation.comparison.queue import Process
+from fastsegformer_mm.distillation.comparison.results import read_json, write_json
+
+case = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / 'case.py')))
+set_up = case.set_up
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return case.write_data(tmp_path_factory.mktemp('data') / 'data')
+
+
+@pytest.fixture
+def folder(tmp_path, data):
+    (tmp_path / 'data').symlink_to(data)
+    return tmp_path
+
+
+def weights(run, iteration=4):
+    path = run / f'iter_{iteration}.pth'
+    return torch.load(path, map_location='cpu', weights_only=False)['state_dict']
+
+
+def test_two_methods_with_two_seeds(folder):
+    bench = case.bench(case.write_case(folder, iters=12))
+    outcome, said = case.go(bench)
+    names = ['alone', 'kl', 'nfd']
+    order = [f'{name}, seed {seed}' for seed in (0, 1) for name in names]
+    assert case.Here.started == [*order, 'teacher, test']
+    assert [run.name for run in outcome.done] == case.Here.started
+    assert not outcome.failed
+    assert not outcome.left
+    assert said[0] == '[1/7] alone, seed 0 starts'
+
+    results = {}
+    for run in outcome.done:
+        results[run.name] = result = read_json(run.folder / 'result.json')
+        assert 0 < result['metrics']['mIoU'] < 100
+        assert result['machine']['threads'] == result['threads'] == 1
+        assert result['side_by_side'] is False
+        if run.method == 'teacher':
+            assert 'iterations' not in result
+            continue
+        # the budget is the same for all, and two steps follow the ten of warm-up
+        assert (result['iterations'], result['batch_size']) == (12, 2)
+        assert result['steps_timed'] == 2
+        assert 0 < result['step_seconds'] < 10
+        assert result['peak_bytes'] > 100 * 2**20
+    # every method and seed has learnt something else
+    digests = {str(weights(run.folder, 12)['architecture.decode_head.conv_seg.weight'
+                                           if run.method != 'alone' else
+                                           'decode_head.conv_seg.weight'])
+               for run in outcome.done[:-1]}
+    assert len(digests) == 6
+    # the teacher is the same, and only 'alone' has none
+    assert len({r['teacher'] for r in results.values()}) == 2
+    assert results['alone, seed 1']['teacher'] is None
+
+    report = bench.report(bench.find_teacher())
+    assert report.title == 'small taught by big: 12 iterations of 2'
+    assert report.teacher_score == results['teacher, test']['metrics']['mIoU']
+    for row in report.rows:
+        assert row.scores == {
+            seed: results[f'{row.name}, seed {seed}']['metrics']['mIoU']
+            for seed in (0, 1)}
+
+    # nothing is run twice; another seed is all that is missing for three
+    outcome, said = case.go(bench)
+    assert case.Here.started == []
+    assert said == ['7 of 7 runs are complete already']
+    outcome, _ = case.go(bench, ['kl'], [0, 2])
+    assert case.Here.started == ['kl, seed 2']
+    assert list(bench.report(bench.find_teacher()).rows[1].scores) == [0, 1, 2]
+
+
+def test_a_distillation_of_no_weight_is_the_student_alone(folder):
+    """All else is equal to the bit: first weights, images, drop-out, schedule."""
+    methods = {
+        name: dict(
+            distiller=case.logits(type='PKLLoss'), weights=dict(loss_logits=weight))
+        for name, weight in (('nothing', 0.0), ('little', 0.01))}
+    bench = case.bench(case.write_case(folder, methods=methods))
+    case.go(bench, seeds=[3])
+    alone, nothing, little = (
+        weights(folder / 'out/runs' / name / 'seed-3')
+        for name in ('alone', 'nothing', 'little'))
+    assert {k.removeprefix('architecture.') for k in nothing} == set(alone)
+    for key, value in alone.items():
+        assert torch.equal(nothing[f'architecture.{key}'], value), key
+    key = 'decode_head.conv_seg.weight'
+    assert not torch.equal(little[f'architecture.{key}'], alone[key])
+    alone, nothing, _ = bench.report(bench.find_teacher()).rows
+    assert (nothing.difference, nothing.mean) == (0, alone.mean)
+
+
+def test_killed_and_gone_on_with_is_the_same(folder, monkeypatch):
+    bench = case.bench(case.write_case(folder))
+    straight, _ = case.go(bench, ['nfd'], [0])
+    torn = case.bench(folder / 'pair.py', 'torn')
+    with monkeypatch.context() as patch:
+        case.stop_at(patch, 3)
+        with pytest.raises(case.Interrupt):
+            case.go(torn, ['nfd'], [0])
+    run = folder / 'torn/runs/nfd/seed-0'
+    assert (run / 'iter_2.pth').is_file()
+    assert not (run / 'result.json').exists()
+    outcome, said = case.go(torn, ['nfd'], [0])
+    assert said[0] == '[1/2] nfd, seed 0 goes on'
+    first, second = weights(folder / 'out/runs/nfd/seed-0'), weights(run)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    a, b = straight.done[0].result(), outcome.done[0].result()
+    assert a['metrics'] == b['metrics']
+    # what was measured before the kill is known after it
+    assert b['iterations'] == 4
+    assert a['steps_timed'] == b['steps_timed'] == 0
+
+
+class Impatient(Process):
+    """Ctrl-C, as soon as a checkpoint is there."""
+
+    last = None
+
+    def __init__(self, run, threads):
+        super().__init__(run, threads)
+        Impatient.last, self.run = self, run
+
+    def poll(self):
+        code = super().poll()
+        assert code is None, (self.run.folder / 'log.txt').read_text()[-2000:]
+        if (self.run.folder / 'last_checkpoint').exists():
+            raise KeyboardInterrupt
+        return code
+
+
+def test_ctrl_c_ends_the_process_and_nothing_is_lost(folder):
+    # a process of its own, as the tool has it
+    path = case.write_case(folder, iters=2000)
+    bench = case.bench(path)
+    outcome, _ = case.go(bench, ['alone', 'kl'], [0], start=Impatient)
+    assert outcome.interrupted
+    assert [run.name for run in outcome.left] == [
+        'alone, seed 0', 'kl, seed 0', 'teacher, test']
+    assert Process.poll(Impatient.last) == -15
+    run = outcome.left[0]
+    assert run.state() == 'begun'
+    assert outcome.left[1].state() == 'new'
+    assert run.result() is None
+    name = Path((run.folder / 'last_checkpoint').read_text()).name
+    iteration = int(name.removeprefix('iter_').removesuffix('.pth'))
+    assert 0 < iteration < 2000
+    assert iteration % 2 == 0
+    assert weights(run.folder, iteration).keys() >= {'decode_head.conv_seg.weight'}
+
+
+def test_a_changed_config_is_noticed(folder):
+    path = case.write_case(folder)
+    bench = case.bench(path)
+    case.go(bench, ['alone', 'kl'], [0])
+    old = read_json(folder / 'out/runs/kl/seed-0/result.json')
+    methods = {'kl': {**case.METHODS['kl'], 'weights': dict(loss_logits=0.5)}}
+    changed = case.bench(case.write_case(folder, teacher=False, methods=methods))
+    changes = 'model.distiller.distill_losses.loss_logits.loss_weight: 10.0 -> 0.5'
+    with pytest.raises(ComparisonError, match=f'kl, seed 0: {changes}\n'):
+        case.go(changed, ['alone', 'kl'], [0])
+    # no result is lost, or mixed with new ones
+    report = changed.report(changed.find_teacher())
+    assert [len(row.scores) for row in report.rows] == [1, 0]
+    assert 'Left out, as they are of another config or teacher: kl, seed 0.' in (
+        report.notes)
+    case.go(changed, ['alone', 'kl'], [0], rerun_changed=True)
+    assert case.Here.started == ['kl, seed 0']
+    assert read_json(folder / 'out/replaced/kl/seed-0.1/result.json') == old
+    new = read_json(folder / 'out/runs/kl/seed-0/result.json')
+    assert new['metrics'] != old['metrics']
+    case.go(bench, ['kl'], [0], rerun_changed=True)
+    assert read_json(folder / 'out/replaced/kl/seed-0.2/result.json') == new
+    again = read_json(folder / 'out/runs/kl/seed-0/result.json')
+    assert again['metrics'] == old['metrics']
+
+
+def test_another_teacher_is_noticed(folder):
+    path = case.write_case(folder)
+    case.go(case.bench(path), ['alone', 'kl'], [0])
+    shutil.copy(folder / 'teacher.pth', folder / 'copy.pth')
+    # the same weights elsewhere are the same teacher
+    copied = case.bench(path, teacher_ckpt=str(folder / 'copy.pth'))
+    case.go(copied, ['alone', 'kl'], [0])
+    assert case.Here.started == []
+    case.save_teacher(folder / 'teacher.pth', seed=1)
+    with pytest.raises(ComparisonError, match="kl, seed 0: the teacher's weights\n"):
+        case.go(case.bench(path), ['alone', 'kl'], [0])
+    # those without a teacher stay
+    bench = case.bench(path)
+    case.go(bench, ['alone', 'kl'], [0], rerun_changed=True)
+    assert case.Here.started == ['kl, seed 0', 'teacher, test']
+    # two teachers in one folder, and none to tell which is meant
+    case.go(copied, ['kl'], [1], rerun_changed=True)
+    (folder / 'teacher.pth').unlink()
+    with pytest.raises(ComparisonError, match='taught by different teachers'):
+        bench.report(bench.find_teacher())
+    assert list(copied.report(copied.find_teacher()).rows[1].scores) == [1]
+
+
+def test_begun_with_another_config_is_no_beginning(folder, monkeypatch):
+    path = case.write_case(folder)
+    with monkeypatch.context() as patch:
+        case.stop_at(patch, 3)
+        with pytest.raises(case.Interrupt):
+            case.go(case.bench(path), ['alone'], [0])
+    options = {'optim_wrapper.optimizer.lr': 0.5}
+    changed = case.bench(path, options=options)
+    with pytest.raises(ComparisonError, match=r'optimizer\.lr: 0\.01 -> 0\.5'):
+        case.go(changed, ['alone'], [0])
+    assert case.bench(path).runs(['alone'], [0], None)[0].state() == 'begun'
+
+
+def test_what_fails_does_not_stop_the_others(folder):
+    broken = case.logits(type='PKLLoss')
+    broken['loss_forward_mappings']['loss_logits']['preds_S']['record_idx'] = 5
+    methods = dict(
+        broken=dict(distiller=broken, weights=dict(loss_logits=1.0)),
+        kl=case.METHODS['kl'])
+    path = case.write_case(folder, methods=methods)
+    bench = case.bench(path)
+    outcome, said = case.go(bench, seeds=[0])
+    assert [run.name for run in outcome.done] == [
+        'alone, seed 0', 'kl, seed 0', 'teacher, test']
+    assert list(outcome.failed) == ['broken, seed 0']
+    reason = outcome.failed['broken, seed 0']
+    assert 'record_idx=5' in reason
+    assert reason.endswith(str(folder / 'out/runs/broken/seed-0/log.txt'))
+    assert f'broken, seed 0 FAILED: {reason}' in said
+    # and is tried again by the next call
+    case.go(bench, seeds=[0])
+    assert case.Here.started == ['broken, seed 0']
+
+
+def test_no_run_is_started_when_the_time_is_up(folder):
+    bench = case.bench(case.write_case(folder))
+    outcome, said = case.go(bench, ['alone', 'kl'], [0], minutes=0)
+    assert case.Here.started == []
+    assert said == ['the time is up: 3 runs are not started']
+    assert [run.name for run in outcome.left] == [
+        'alone, seed 0', 'kl, seed 0', 'teacher, test']
+    case.go(bench, ['alone'], [0], minutes=60)
+    assert case.Here.started == ['alone, seed 0']
+
+
+def test_a_teacher_without_a_checkpoint(folder):
+    path = case.write_case(folder, teacher=False)
+    bench = case.bench(path)
+    with pytest.raises(ComparisonError) as error:
+        case.go(bench, ['alone', 'kl'], [0])
+    assert f'mim train mmseg {folder / "big.py"}\n' in str(error.value)
+    assert '--train-teacher' in str(error.value)
+    assert repr(str(folder / 'teacher.pth')) in str(error.value)
+    # the student alone needs none
+    case.go(bench, ['alone'], [0])
+    assert case.Here.started == ['alone, seed 0']
+
+    case.go(bench, ['alone', 'kl'], [0], train_teacher=True)
+    assert case.Here.started == ['teacher, seed 0', 'kl, seed 0']
+    made = folder / 'out/runs/teacher/seed-0'
+    assert bench.find_teacher() == str(made / 'iter_4.pth')
+    report = bench.report(bench.find_teacher())
+    result = read_json(made / 'result.json')
+    assert report.teacher_score == result['metrics']['mIoU']
+    assert result['iterations'] == 4
+    # it is there now, whether asked for or not
+    case.go(bench, ['alone', 'kl'], [0])
+    assert case.Here.started == []
+    shutil.copy(made / 'iter_4.pth', made / 'best_mIoU_iter_2.pth')
+    assert bench.find_teacher() == str(made / 'best_mIoU_iter_2.pth')
+
+
+def test_a_teacher_that_fails_teaches_nobody(folder):
+    path = case.write_case(folder, teacher=False)
+    bench = case.bench(path, teacher_options={'model.decode_head.in_channels': 5})
+    outcome, said = case.go(bench, ['alone', 'kl'], [0], train_teacher=True)
+    assert case.Here.started == ['teacher, seed 0']
+    assert list(outcome.failed) == ['teacher, seed 0']
+    assert said[-1] == 'no student is taught before the teacher is complete'
+
+
+def test_a_checkpoint_pattern_of_no_or_several_files(folder):
+    path = case.write_case(folder, teacher_ckpt=str(folder / 'teach*.pth'))
+    bench = case.bench(path)
+    assert bench.find_teacher() == str(folder / 'teacher.pth')
+    shutil.copy(folder / 'teacher.pth', folder / 'teacher2.pth')
+    with pytest.raises(ValueError, match='2 files'):
+        bench.find_teacher()
+    for file in folder.glob('teacher*.pth'):
+        file.unlink()
+    assert bench.find_teacher() is None
+
+
+def test_one_comparison_in_a_folder(tmp_path):
+    with locked(tmp_path / 'out'):
+        second = locked(tmp_path / 'out')
+        with pytest.raises(ComparisonError, match='another comparison runs in'):
+            second.__enter__()
+        with locked(tmp_path / 'other'):
+            pass
+    with locked(tmp_path / 'out'):
+        pass
+
+
+def test_a_damaged_result_is_named(folder):
+    bench = case.bench(case.write_case(folder))
+    case.go(bench, ['alone'], [0])
+    path = folder / 'out/runs/alone/seed-0/result.json'
+    write_json(path, {**read_json(path), 'digest': 'other'})
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(ComparisonError, match=r'result\.json is damaged'):
+        case.go(bench, ['alone'], [0])
