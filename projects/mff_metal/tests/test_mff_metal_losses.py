@@ -136,6 +136,9 @@ def test_dice_by_hand():
     weight[0, 0, 1] = 2
     value = MFFDiceLoss()(HALF, LABEL, weight).item()
     assert value == pytest.approx(1 - 5 / 7.5)
+    # no weight makes an ignored pixel count
+    value = MFFDiceLoss()(HALF, label, weight).item()
+    assert value == pytest.approx(1 - 3 / 4.5)
 
 
 def test_boundary_by_hand():
@@ -151,6 +154,8 @@ def test_boundary_by_hand():
     weight = torch.tensor([[[4, 1]], [[1, 0.5]]])
     value = MFFBoundaryLoss()(HALF, LABEL, weight, distance_map=maps).item()
     assert value == pytest.approx((4 - 1 - 3) / 2 / 2)
+    value = MFFBoundaryLoss()(HALF, label, weight, distance_map=maps).item()
+    assert value == pytest.approx((4 - 1) / 2 / 2)
 
 
 def random_case(classes=3, dtype=torch.float64):

@@ -1,26 +1,18 @@
 """What every loss on some of the classes' probabilities does before its formula."""
 
-import contextlib
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-@contextlib.contextmanager
-def full_precision(logits: Tensor):
-    """Give the logits in float32 at least, without AMP.
+def full_precision(logits: Tensor) -> Tensor:
+    """The logits in float32, or float64 where they are float64.
 
-    A sum over an image's pixels leaves float16's range.
-
-    Args:
-        logits (Tensor): Any floating type; gradients go back to it.
-
-    Yields:
-        Tensor: As float32, or float64 where it is float64.
+    A sum over an image's pixels leaves float16's range. Of the operations on
+    logits, none goes back to half precision under AMP.
     """
-    with torch.autocast(logits.device.type, enabled=False):
-        yield logits if logits.dtype == torch.float64 else logits.float()
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def check_classes(classes: Sequence[int] | None) -> list[int] | None:
@@ -49,7 +41,7 @@ def probabilities(logits: Tensor, label: Tensor, classes: list[int] | None):
         classes (list[int] | None): None: all but class 0.
 
     Returns:
-        tuple[Tensor, list[int]]: (N, K, H, W), and the K classes.
+        tuple[Tensor, list[int]]: (N, K, H, W), float32 at least, and the K classes.
 
     Raises:
         ValueError: If the shapes do not fit, or a class is not among the logits'.
@@ -67,7 +59,7 @@ def probabilities(logits: Tensor, label: Tensor, classes: list[int] | None):
         raise ValueError(
             f'classes={classes} of the loss, but the logits have {channels} classes'
         )
-    return logits.softmax(1)[:, classes], classes
+    return full_precision(logits).softmax(1)[:, classes], classes
 
 
 def pixel_weight(label: Tensor, weight: Tensor | None, ignore_index: int) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .class_terms import check_classes, full_precision, pixel_weight, probabilities
+from .class_terms import check_classes, pixel_weight, probabilities
 
 
 @MODELS.register_module()
@@ -97,11 +97,10 @@ class MFFBoundaryLoss(nn.Module):
                 f'shape {tuple(cls_score.shape)}: num_classes of SignedDistanceMap '
                 'must be that of the head'
             )
-        with full_precision(cls_score) as logits:
-            p, classes = probabilities(logits, label, self.classes)
-            maps = distance_map[:, classes].to(p.dtype)
-            maps = maps * pixel_weight(label, weight, ignore_index)
-            loss = (p * maps).sum() / len(label)
+        p, classes = probabilities(cls_score, label, self.classes)
+        maps = distance_map[:, classes].to(p.dtype)
+        maps = maps * pixel_weight(label, weight, ignore_index)
+        loss = (p * maps).sum() / len(label)
         return self.loss_weight * loss
 
     def extra_repr(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .class_terms import check_classes, full_precision, pixel_weight, probabilities
+from .class_terms import check_classes, pixel_weight, probabilities
 
 
 @MODELS.register_module()
@@ -84,15 +84,14 @@ class MFFDiceLoss(nn.Module):
         Returns:
             Tensor: A scalar, float32 (float64 for float64 logits).
         """
-        with full_precision(cls_score) as logits:
-            p, classes = probabilities(logits, label, self.classes)
-            w = pixel_weight(label, weight, ignore_index)
-            y = label[:, None] == label.new_tensor(classes).view(1, -1, 1, 1)
-            p = p * w
-            overlap = (p * y).sum((0, 2, 3))
-            total = (p + y * w).sum((0, 2, 3))
-            dice = (2 * overlap + self.smooth) / (total + self.smooth)
-            loss = (1 - dice).sum() * label[0].numel() / len(label)
+        p, classes = probabilities(cls_score, label, self.classes)
+        w = pixel_weight(label, weight, ignore_index)
+        y = label[:, None] == label.new_tensor(classes).view(1, -1, 1, 1)
+        p = p * w
+        overlap = (p * y).sum((0, 2, 3))
+        total = (p + y * w).sum((0, 2, 3))
+        dice = (2 * overlap + self.smooth) / (total + self.smooth)
+        loss = (1 - dice).sum() * label[0].numel() / len(label)
         return self.loss_weight * loss
 
     def extra_repr(self) -> str:

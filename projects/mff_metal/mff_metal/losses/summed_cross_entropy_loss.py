@@ -67,8 +67,8 @@ class SummedCrossEntropyLoss(CrossEntropyLoss):
         Returns:
             Tensor: A scalar, float32 (float64 for float64 logits).
         """
-        with full_precision(cls_score) as logits:
-            total = super().forward(logits, label, weight, ignore_index=ignore_index)
+        logits = full_precision(cls_score)
+        total = super().forward(logits, label, weight, ignore_index=ignore_index)
         return total / len(label)
 
     def extra_repr(self) -> str:
