@@ -78,7 +78,8 @@ def parse_args(argv=None):
 
 def main(argv=None, start=Process) -> int:
     args = parse_args(argv)
-    console = Console()
+    # in a log file a line is as long as the table
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     try:
         comparison = read_comparison(args.config)
         unknown = set(args.methods or ()) - set(comparison.methods)

@@ -51,9 +51,9 @@ class Report:
     def table(self) -> Table:
         """For the terminal, the single scores too."""
         out = Table(title=self.title, caption='\n'.join(self.lines()))
-        out.add_column(COLUMNS[0])
+        out.add_column(COLUMNS[0], no_wrap=True)
         for column in (*COLUMNS[1:], 'by seed'):
-            out.add_column(column, justify='right')
+            out.add_column(column, justify='right', no_wrap=True)
         for row in self.rows:
             single = '  '.join(f'{s:.2f}' for s in row.scores.values())
             out.add_row(*cells(row), single)
@@ -64,7 +64,7 @@ class Report:
         lines = []
         if self.teacher:
             lines.append(f'Teacher: {METRIC} {self.teacher_score:.2f}.')
-        lines += [f'{row.title}: {row.note}' for row in self.rows if row.note]
+        lines += [f'{r.title}: {r.note}.' for r in self.rows if r.note and r.scores]
         return lines + self.notes
 
     def markdown(self) -> str:

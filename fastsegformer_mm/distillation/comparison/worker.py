@@ -45,6 +45,8 @@ def run(folder) -> dict:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     if trains:
         runner.train()
+        # the weights are there, and not to be read from the newest checkpoint
+        runner._resume = False
     metrics = runner.test()
     device = next(runner.model.parameters()).device.type
     result = dict(
@@ -66,20 +68,24 @@ def run(folder) -> dict:
     return result
 
 
-def end_with(pipe) -> None:
+def end_with(pipe: int) -> None:
     """End this process when the other end of the pipe is closed.
 
     Whoever started it holds that end, so that a comparison that is killed leaves no
     training behind, which the next one would start a second time.
+
+    Args:
+        pipe (int): File descriptor. It is read without Python's file object, whose
+            lock would be held for ever in processes that are forked to load data.
     """
 
     def wait():
-        pipe.read()
+        os.read(pipe, 1)
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == '__main__':
-    end_with(sys.stdin.buffer)
+    end_with(sys.stdin.fileno())
     run(sys.argv[1])

@@ -128,6 +128,20 @@ def test_killed_and_gone_on_with_is_the_same(folder, monkeypatch):
     assert a['steps_timed'] == b['steps_timed'] == 0
 
 
+def test_the_last_weights_are_tested_whatever_was_saved(folder):
+    path = case.write_case(folder)
+    options = {'train_cfg.max_iters': 3, 'train_cfg.val_interval': 3}
+    found = []
+    for name, save_last in (('saved', True), ('unsaved', False)):
+        options['default_hooks.checkpoint.save_last'] = save_last
+        outcome, _ = case.go(
+            case.bench(path, name, options=options), ['alone'], [0])
+        found.append(outcome.done[0].result()['metrics'])
+    assert not (folder / 'unsaved/runs/alone/seed-0/iter_3.pth').exists()
+    assert (folder / 'unsaved/runs/alone/seed-0/iter_2.pth').exists()
+    assert found[0] == found[1]
+
+
 class Impatient(Process):
     """Ctrl-C, as soon as a checkpoint is there."""
 
@@ -148,7 +162,8 @@ class Impatient(Process):
 def test_ctrl_c_ends_the_process_and_nothing_is_lost(folder):
     # a process of its own, as the tool has it
     path = case.write_case(folder, iters=2000)
-    bench = case.bench(path)
+    # and with a further one that loads the images
+    bench = case.bench(path, options={'train_dataloader.num_workers': 1})
     outcome, _ = case.go(bench, ['alone', 'kl'], [0], start=Impatient)
     assert outcome.interrupted
     assert [run.name for run in outcome.left] == [
