@@ -234,6 +234,18 @@ def test_small_differences_survive_float32(way):
     assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_rounding_leaves_no_loss_below_zero():
+    values = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        nodes = torch.rand(1, 50, 6, generator=generator, dtype=torch.float64)
+        turn = torch.randn(6, 6, generator=generator, dtype=torch.float64)
+        other = nodes @ torch.linalg.qr(turn).Q
+        values.append(similarity.by_gram(nodes, other).item())
+    assert min(values) == 0
+    assert 0 < max(values) < 1e-9
+
+
 @every_way
 def test_is_finite_on_constant_maps(way):
     loss = PairWiseLoss(**way)

@@ -90,9 +90,9 @@ def read(path, data, plain=checks.read):
     cfg = plain(path, data)
     dataset = cfg.train_dataloader.dataset
     if dataset.type == 'ConcatDataset':
-        root = dataset.pop('data_root')
+        dataset.pop('data_root', None)
         for leaf in dataset.datasets:
-            leaf.data_root = root
+            leaf.data_root = str(data / 'voc')
     return cfg
 
 
@@ -105,7 +105,7 @@ def data(tmp_path_factory):
     """The shared sets; VOC has SBD's labels of one more image beside its own."""
     root = checks.write_data(tmp_path_factory.mktemp('data'))
     voc = root / 'voc'
-    (voc / 'SegmentationClassAug').mkdir()
+    (voc / 'SegmentationClassAug').mkdir(exist_ok=True)
     shutil.copy(voc / 'SegmentationClass/1.png', voc / 'SegmentationClassAug/2.png')
     shutil.copy(voc / 'JPEGImages/1.jpg', voc / 'JPEGImages/2.jpg')
     (voc / 'ImageSets/Segmentation/aug.txt').write_text('2\n')
@@ -140,6 +140,9 @@ def test_name_and_content_agree(path):
     assert cfg.train_dataloader.batch_size == int(name['batch'])
     network = cfg.model.architecture if name['distilled'] else cfg.model
     assert network.decode_head.num_classes == classes
+    # the crop is a multiple: nothing is padded where all images are that large
+    divisor = network.data_preprocessor.size_divisor
+    assert [side % divisor for side in cfg.crop_size] == [0, 0]
     # the published weights, from ImageNet; NEU-Seg from scratch
     init_cfg = network.backbone.get('init_cfg')
     if name['pretrained']:
@@ -248,7 +251,7 @@ def test_voc_has_its_own_labels_and_those_of_sbd(data):
     report = check_dataset(cfg, ['train'], processes=1)
     absent = [p.value for p in report.problems if p.kind == 'class-never-occurs']
     assert len(absent) == 17
-    assert all(v.startswith('0 of 8480 pixels in 3 images') for v in absent)
+    assert all(v.startswith('0 of 8480 pixels in 3 labels') for v in absent)
     (data / 'voc/SegmentationClassAug/2.png').rename(data / 'kept.png')
     try:
         report = check_dataset(cfg, ['train'], processes=1)

@@ -10,8 +10,8 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
-    # training batches of unequal images are padded to multiples of this
-    size_divisor=32)
+    # training batches of unequal images are padded to multiples of the stride
+    size_divisor=16)
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
