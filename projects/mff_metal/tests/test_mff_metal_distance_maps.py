@@ -152,6 +152,21 @@ def test_packing(labels):
     assert packed['data_samples'].metainfo == {}
 
 
+def test_maps_can_be_computed_again(labels):
+    make, resize, flip, pack = build(
+        dict(type='SignedDistanceMap', num_classes=4),
+        dict(type='Resize', scale=(48, 40)),
+        dict(type='RandomFlip', prob=1.0),
+        dict(type='PackDistanceMap'),
+    )
+    results = run(sample(piece(labels)), [make, resize, make, flip])
+    # flipped once
+    assert results['seg_fields'] == ['gt_seg_map', 'gt_distance_map']
+    maps = pack(results)['data_samples'].gt_distance_map.data
+    expected = signed_distance_maps(results['gt_seg_map'], 4)
+    np.testing.assert_array_equal(maps, expected)
+
+
 WRONG = {
     'resize': dict(type='Resize', scale=(48, 40)),
     'rotation': dict(type='RandomRotate', prob=1.0, degree=(4, 5)),
@@ -219,6 +234,8 @@ def test_errors(labels, monkeypatch):
         make(sample(labels[3], seg_map_path='b.png'))
     with pytest.raises(ValueError, match=r'\[255\]'):
         SignedDistanceMap(4, ignore_index=9)(sample(np.full((2, 2), 255)))
+    with pytest.raises(ValueError, match=r'\[-1\]'):
+        make(sample(np.full((2, 2), -1)))
     with pytest.raises(ValueError, match=r'b\.png is missing'):
         make(dict(seg_map_path='b.png'))
     with pytest.raises(ValueError, match=r'of shape \(2, 2, 3\)'):
