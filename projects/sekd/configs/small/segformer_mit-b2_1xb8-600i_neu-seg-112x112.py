@@ -13,6 +13,7 @@ model = dict(
             std=0.01,
             override=dict(
                 name='conv_seg', type='ClassPrior', prior=[88, 2, 8, 2]))))
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 default_hooks = dict(
     logger=dict(interval=20, log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=600))
