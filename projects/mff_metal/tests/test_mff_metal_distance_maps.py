@@ -134,6 +134,7 @@ def test_maps_follow_all_symmetries_to_the_bit(labels, truncate, monkeypatch):
                     packed.gt_distance_map.data, expected.transpose(2, 0, 1)
                 )
                 np.testing.assert_array_equal(packed.gt_sem_seg.data[0], turned)
+                assert packed.gt_distance_map.data.is_contiguous()
     assert len(seen) == 8
 
 
@@ -217,6 +218,10 @@ def test_maps_of_another_label_are_an_error(labels):
     results = SignedDistanceMap(4)(sample(labels[0]))
     results['gt_seg_map'] = labels[0][::-1]
     with pytest.raises(ValueError, match='do not belong to its label'):
+        PackDistanceMap()(results)
+    # a label of another size
+    results['gt_seg_map'] = labels[0][:100]
+    with pytest.raises(ValueError, match=r'\(200, 200\) pixels, .* \(100, 200\)'):
         PackDistanceMap()(results)
     # the right signs do not make up for wrong distances
     results = SignedDistanceMap(4)(sample(labels[0]))
