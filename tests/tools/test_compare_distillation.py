@@ -158,7 +158,7 @@ def test_kill_and_ctrl_c(call, config):
 
 
 def test_refusals(call, config):
-    with pytest.raises(SystemExit, match=r'error: no method mgd; .* has alone, kl, nfd'):
+    with pytest.raises(SystemExit, match=r'no method mgd; .* has alone, kl, nfd'):
         call('--methods', 'mgd', 'kl')
     (config.parent / 'teacher.pth').unlink()
     with pytest.raises(SystemExit, match='error: the teacher has no checkpoint'):

@@ -168,3 +168,16 @@ def stop_at(monkeypatch, iteration):
         step(self, fn_name, **kwargs)
 
     monkeypatch.setattr(Runner, 'call_hook', call_hook)
+
+
+def watch_iterations(monkeypatch):
+    """The numbers of all iterations that are trained from now on."""
+    step, found = Runner.call_hook, []
+
+    def call_hook(self, fn_name, **kwargs):
+        if fn_name == 'before_train_iter':
+            found.append(self.iter)
+        step(self, fn_name, **kwargs)
+
+    monkeypatch.setattr(Runner, 'call_hook', call_hook)
+    return found

@@ -116,8 +116,12 @@ def test_killed_and_gone_on_with_is_the_same(folder, monkeypatch):
     run = folder / 'torn/runs/nfd/seed-0'
     assert (run / 'iter_2.pth').is_file()
     assert not (run / 'result.json').exists()
-    outcome, said = case.go(torn, ['nfd'], [0])
+    with monkeypatch.context() as patch:
+        trained = case.watch_iterations(patch)
+        outcome, said = case.go(torn, ['nfd'], [0])
     assert said[0] == '[1/2] nfd, seed 0 goes on'
+    # nothing that is in the checkpoint is trained again
+    assert trained == [2, 3]
     first, second = weights(folder / 'out/runs/nfd/seed-0'), weights(run)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[k], second[k]) for k in first)

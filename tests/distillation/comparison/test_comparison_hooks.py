@@ -35,10 +35,12 @@ class Model(torch.nn.Module):
 
 @pytest.fixture
 def clock(monkeypatch):
-    clock = SimpleNamespace(now=100.0, peak=0)
+    clock = SimpleNamespace(now=100.0, peak=0, resets=[])
     monkeypatch.setattr(step_cost_hook, 'time', SimpleNamespace(
         perf_counter=lambda: clock.now))
     monkeypatch.setattr(step_cost_hook, 'read_peak', lambda device: clock.peak)
+    monkeypatch.setattr(
+        step_cost_hook, 'reset_peak', lambda device: clock.resets.append(clock.now))
     return clock
 
 
@@ -61,6 +63,8 @@ def test_median_after_the_warm_up(clock):
     assert hook.median == 2
     # of all steps, those of the warm-up too
     assert hook.peak_bytes == 8
+    # forgotten before each step, when all else has been done
+    assert clock.resets == [150, 209, 268, 319, 371]
     assert 'train_step' not in vars(model)
 
 
