@@ -78,6 +78,8 @@ def read(path, data):
         loader = cfg[f'{split}_dataloader']
         loader.num_workers, loader.persistent_workers = 0, False
         loader.dataset.data_root = str(data / layouts.get(loader.dataset.type, 'voc'))
+        # it collects garbage twice, which takes longer than all else here
+        loader.dataset.serialize_data = False
     if 'model' in cfg:
         remove_pretrained(cfg.model)
     return cfg

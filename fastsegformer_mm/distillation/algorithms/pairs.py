@@ -179,7 +179,10 @@ def describe_pairs(distiller) -> PrettyTable:
     for loss, _, record, recorder in _arguments(distiller):
         row = rows.setdefault(loss, {'teacher': [], 'student': [], 'connector': []})
         index = record.get('data_idx')
-        shape = _shape(recorder.get_record_data(record.get('record_idx', 0), index))
+        data = recorder.get_record_data(record.get('record_idx', 0), index)
+        if isinstance(data, tuple) and all(isinstance(side, int) for side in data):
+            continue  # the size of a map that comes as tokens
+        shape = _shape(data)
         source = recorder.source if index is None else f'{recorder.source}[{index}]'
         role = 'student' if record['from_student'] else 'teacher'
         row[role].append(f'{source} {shape}')

@@ -58,12 +58,6 @@ def data(tmp_path_factory):
     return checks.write_data(tmp_path_factory.mktemp('data'))
 
 
-@pytest.fixture(autouse=True)
-def no_garbage_collections(monkeypatch):
-    """MMEngine's data sets start one each, half a second where networks are big."""
-    monkeypatch.setattr('mmengine.dataset.base_dataset.gc.collect', lambda: None)
-
-
 def own_config(path):
     """The student's own config, the first base of a distillation's."""
     return (path.parent / Config._get_base_files(str(path))[0]).resolve()
