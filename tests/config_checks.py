@@ -17,6 +17,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
+from mmengine.utils import import_modules_from_strings
+
+# fills the registries for tests that read a config without its custom_imports
+import_modules_from_strings('fastsegformer_mm')
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE_SHAPES = [(60, 48), (40, 70)]
@@ -66,7 +70,16 @@ def write_data(root, shapes=IMAGE_SHAPES):
         write(f'neu/images/{split}/{{}}.jpg', f'neu/annotations/{split}/{{}}.png')
         write(f'city/leftImg8bit/{split}/a/{{}}_leftImg8bit.png',
               f'city/gtFine/{split}/a/{{}}_gtFine_labelTrainIds.png')
+    # the labels of SBD, of images of their own
+    write('voc/JPEGImages/sbd{}.jpg', 'voc/SegmentationClassAug/sbd{}.png')
+    (root / 'voc/ImageSets/Segmentation/aug.txt').write_text(
+        ''.join(f'sbd{i}\n' for i in range(len(shapes))))
     return root
+
+
+def data_sets(loader):
+    """The data sets of a loader; of a ConcatDataset those that it joins."""
+    return loader.dataset.get('datasets') or [loader.dataset]
 
 
 def read(path, data):
@@ -77,9 +90,10 @@ def read(path, data):
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.num_workers, loader.persistent_workers = 0, False
-        loader.dataset.data_root = str(data / layouts.get(loader.dataset.type, 'voc'))
-        # it collects garbage twice, which takes longer than all else here
-        loader.dataset.serialize_data = False
+        for dataset in data_sets(loader):
+            dataset.data_root = str(data / layouts.get(dataset.type, 'voc'))
+            # it collects garbage twice, which takes longer than all else here
+            dataset.serialize_data = False
     if 'model' in cfg:
         remove_pretrained(cfg.model)
     return cfg
@@ -98,13 +112,14 @@ def remove_pretrained(node):
 def shrink(cfg, side=64):
     """Let the pipelines of all splits make inputs of ``side`` pixels."""
     for split in ('train', 'val', 'test'):
-        for transform in cfg[f'{split}_dataloader'].dataset.pipeline:
-            if transform.type in ('RandomScalePaste', 'LetterBox'):
-                transform.size = (side, side)
-            elif transform.type == 'RandomCrop':
-                transform.crop_size = (side, side)
-            elif transform.type in ('Resize', 'RandomResize'):
-                transform.scale = (side, side)
+        for dataset in data_sets(cfg[f'{split}_dataloader']):
+            for transform in dataset.pipeline:
+                if transform.type in ('RandomScalePaste', 'LetterBox'):
+                    transform.size = (side, side)
+                elif transform.type == 'RandomCrop':
+                    transform.crop_size = (side, side)
+                elif transform.type in ('Resize', 'RandomResize'):
+                    transform.scale = (side, side)
 
 
 def depth(path):

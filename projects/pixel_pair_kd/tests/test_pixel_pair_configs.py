@@ -6,7 +6,6 @@ Data sets are made up, inputs 64x64, teachers random; nothing is downloaded.
 import importlib
 import re
 import runpy
-import shutil
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,46 +69,9 @@ def alone(path):
     return path.with_name(student.replace('deeplabv3plus-', 'deeplabv3plus_'))
 
 
-def with_two_folders(function):
-    """What the shared checks do to a data set, done to each of several."""
-
-    def wrapped(target, *args):
-        leaves = target.train_dataloader.dataset.get('datasets')
-        if not leaves:
-            return function(target, *args)
-        whole = target.train_dataloader.dataset
-        for leaf in leaves:
-            target.train_dataloader.dataset = leaf
-            function(target, *args)
-        target.train_dataloader.dataset = whole
-
-    return wrapped
-
-
-def read(path, data, plain=checks.read):
-    cfg = plain(path, data)
-    dataset = cfg.train_dataloader.dataset
-    if dataset.type == 'ConcatDataset':
-        dataset.pop('data_root', None)
-        for leaf in dataset.datasets:
-            leaf.data_root = str(data / 'voc')
-    return cfg
-
-
-shared = checks.check.__globals__
-shared.update(read=read, shrink=with_two_folders(checks.shrink))
-
-
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """The shared sets; VOC has SBD's labels of one more image beside its own."""
-    root = checks.write_data(tmp_path_factory.mktemp('data'))
-    voc = root / 'voc'
-    (voc / 'SegmentationClassAug').mkdir(exist_ok=True)
-    shutil.copy(voc / 'SegmentationClass/1.png', voc / 'SegmentationClassAug/2.png')
-    shutil.copy(voc / 'JPEGImages/1.jpg', voc / 'JPEGImages/2.jpg')
-    (voc / 'ImageSets/Segmentation/aug.txt').write_text('2\n')
-    return root
+    return checks.write_data(tmp_path_factory.mktemp('data'))
 
 
 def test_configs_are_found():
@@ -239,29 +201,31 @@ def test_schedules_are_polynomials():
 
 
 def test_voc_has_its_own_labels_and_those_of_sbd(data):
-    cfg = read(PROJECT / f'configs/deeplabv3plus_r18-d16_{STEMS[0]}.py', data)
+    cfg = checks.read(PROJECT / f'configs/deeplabv3plus_r18-d16_{STEMS[0]}.py', data)
     train_set = DATASETS.build(cfg.train_dataloader.dataset)
     infos = [train_set.get_data_info(i) for i in range(len(train_set))]
     files = [Path(i['seg_map_path']).relative_to(data) for i in infos]
     assert [str(f) for f in files] == [
         'voc/SegmentationClass/0.png',
         'voc/SegmentationClass/1.png',
-        'voc/SegmentationClassAug/2.png',
+        'voc/SegmentationClassAug/sbd0.png',
+        'voc/SegmentationClassAug/sbd1.png',
     ]
-    assert [Path(i['img_path']).name for i in infos] == ['0.jpg', '1.jpg', '2.jpg']
+    names = [Path(i['img_path']).name for i in infos]
+    assert names == ['0.jpg', '1.jpg', 'sbd0.jpg', 'sbd1.jpg']
     shapes = [tuple(s['inputs'].shape[1:]) for s in train_set]
     assert all(h <= 512 and w <= 512 for h, w in shapes)
     # what CheckDatasetHook looks at covers both
     report = check_dataset(cfg, ['train'], processes=1)
     absent = [p.value for p in report.problems if p.kind == 'class-never-occurs']
     assert len(absent) == 17
-    assert all(v.startswith('0 of 8480 pixels in 3 labels') for v in absent)
-    (data / 'voc/SegmentationClassAug/2.png').rename(data / 'kept.png')
+    assert all(v.startswith('0 of 11360 pixels in 4 labels') for v in absent)
+    (data / 'voc/SegmentationClassAug/sbd0.png').rename(data / 'kept.png')
     try:
         report = check_dataset(cfg, ['train'], processes=1)
         assert 'SegmentationClassAug' in str(report.problems)
     finally:
-        (data / 'kept.png').rename(data / 'voc/SegmentationClassAug/2.png')
+        (data / 'kept.png').rename(data / 'voc/SegmentationClassAug/sbd0.png')
 
 
 @pytest.fixture(scope='module')
