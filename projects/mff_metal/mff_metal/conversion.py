@@ -116,6 +116,7 @@ def _head(head, weights, decoder, in_channels):
         in_channels,
         [size(weights, f'{decoder}.{layer}.conv.weight') for layer in layers],
         num_classes=classes,
+        # said, so that two classes bring no advice to make them one
         out_channels=classes,
     )
 
