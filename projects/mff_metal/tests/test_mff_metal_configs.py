@@ -223,6 +223,8 @@ def test_distillation_is_the_students_config_and_a_teacher(path):
     _, teacher_name, student_name = name['model'].split('_')
     assert taught['model'].replace('_', '-') == teacher_name
     assert student_name == 'mff-metal-c30'
+    if name['unit'] == 'e':
+        assert taught['length'] == name['length']
     unit = 'iter' if name['unit'] == 'i' else 'epoch'
     # where the teacher's best checkpoint is
     assert cfg.model.teacher_ckpt == (
@@ -285,6 +287,7 @@ batch_size = 2
         lambda _, args: seen.append(tuple(args[0].shape[2:])))
     checks.predict(cfg, model, SHAPES[:1])
     assert seen == [(32, 48)] * (3 * 2)
+    assert cfg.model.test_cfg.stride == (21, 32)
 
 
 def test_whole_run(data, tmp_path, monkeypatch):
