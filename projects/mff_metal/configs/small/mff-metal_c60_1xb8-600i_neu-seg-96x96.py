@@ -8,6 +8,8 @@ custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
 channels = (60, 120, 180, 240)
 model = dict(
     backbone=dict(channels=channels), decode_head=dict(in_channels=channels))
+# as fast as its student, which would otherwise leave it behind
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
 train_dataloader = dict(
     dataset=dict(pipeline=_base_.boundary_train_pipeline))
 default_hooks = dict(
