@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import TRANSFORMS
 from torch.utils.data import DataLoader
@@ -320,17 +321,18 @@ def test_workers_give_the_same_maps_and_write_no_files(labels, tmp_path):
         cv2.imwrite(str(tmp_path / f'{i}.png'), label[::4, ::4])
         cv2.imwrite(str(tmp_path / f'{i}.jpg'), label[::4, ::4] * 60)
     files = sorted(tmp_path.iterdir())
-    dataset = BaseSegDataset(
-        data_root=str(tmp_path),
-        data_prefix=dict(img_path='', seg_map_path=''),
-        metainfo=dict(classes=tuple('abcd')),
-        pipeline=[
-            dict(type='mmseg.LoadImageFromFile'),
-            dict(type='mmseg.LoadAnnotations'),
-            dict(type='mmseg.SignedDistanceMap', num_classes=4, truncate=True),
-            dict(type='mmseg.PackDistanceMap'),
-        ],
-    )
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        dataset = BaseSegDataset(
+            data_root=str(tmp_path),
+            data_prefix=dict(img_path='', seg_map_path=''),
+            metainfo=dict(classes=tuple('abcd')),
+            pipeline=[
+                dict(type='LoadImageFromFile'),
+                dict(type='LoadAnnotations'),
+                dict(type='SignedDistanceMap', num_classes=4, truncate=True),
+                dict(type='PackDistanceMap'),
+            ],
+        )
 
     def epochs(**loader):
         loader = DataLoader(
