@@ -8,8 +8,7 @@ custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
 channels = (60, 120, 180, 240)
 model = dict(
     backbone=dict(channels=channels), decode_head=dict(in_channels=channels))
-# as fast as its student, which would otherwise leave it behind
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+# At 1e-3, the schedule's: 56.6 % mIoU on the validation images, 51.9 at 4e-3.
 train_dataloader = dict(
     dataset=dict(pipeline=_base_.boundary_train_pipeline))
 default_hooks = dict(
