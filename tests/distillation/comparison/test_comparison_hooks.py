@@ -1,7 +1,7 @@
 """All begin alike, and steps are measured: seconds, memory, also over a resume."""
 
-import runpy
 import mmap
+import runpy
 import time
 from pathlib import Path
 from types import SimpleNamespace
