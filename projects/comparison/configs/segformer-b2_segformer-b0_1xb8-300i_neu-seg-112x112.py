@@ -26,6 +26,14 @@ recorders = dict(
     decoder=dict(type='ModuleOutputs', source='decode_head.fusion_conv.bn'),
     backbone=dict(type='ModuleOutputs', source='backbone'))
 one_conv = dict(type='ConvModuleConnector', act_cfg=None)
+# for the methods that compare logits alone
+on_logits = dict(
+    type='ConfigurableDistiller',
+    student_recorders=dict(logits=recorders['logits']),
+    teacher_recorders=dict(logits=recorders['logits']))
+logits_pair = dict(
+    preds_S=dict(from_student=True, recorder='logits'),
+    preds_T=dict(from_student=False, recorder='logits'))
 
 methods = dict(
     pkl_nfd=dict(
@@ -51,17 +59,12 @@ methods = dict(
         title="MFF-Metal's KL",
         reference='projects/mff_metal',
         distiller=dict(
-            type='ConfigurableDistiller',
-            student_recorders=dict(logits=recorders['logits']),
-            teacher_recorders=dict(logits=recorders['logits']),
+            on_logits,
             distill_losses=dict(
                 loss_kl=dict(
                     type='ResizeTeacherLoss',
                     loss=dict(type='KLDivergence', tau=0.7, reduction='sum'))),
-            loss_forward_mappings=dict(
-                loss_kl=dict(
-                    preds_S=dict(from_student=True, recorder='logits'),
-                    preds_T=dict(from_student=False, recorder='logits')))),
+            loss_forward_mappings=dict(loss_kl=logits_pair)),
         # KLDivergence multiplies by tau squared, which the official code does not;
         # it sums over batch and pixels beside a cross entropy that is summed over
         # the pixels, and the cross entropy here is their mean.
@@ -125,18 +128,13 @@ methods = dict(
         title='CWD',
         reference='https://arxiv.org/abs/2011.13256',
         distiller=dict(
-            type='ConfigurableDistiller',
-            student_recorders=dict(logits=recorders['logits']),
-            teacher_recorders=dict(logits=recorders['logits']),
+            on_logits,
             # it views a map as a matrix, which a map from tokens is not ready for
             distill_losses=dict(
                 loss_cwd=dict(
                     type='ResizeTeacherLoss',
                     loss=dict(type='ChannelWiseDivergence', tau=1.0))),
-            loss_forward_mappings=dict(
-                loss_cwd=dict(
-                    preds_S=dict(from_student=True, recorder='logits'),
-                    preds_T=dict(from_student=False, recorder='logits')))),
+            loss_forward_mappings=dict(loss_cwd=logits_pair)),
         # temperature and weight of MMRazor's config
         weights=dict(loss_cwd=5.0)),
     dist=dict(
@@ -145,9 +143,7 @@ methods = dict(
         # MMRazor's loss as it is: at each pixel correlations between the classes of
         # an image, and between the images of a batch
         distiller=dict(
-            type='ConfigurableDistiller',
-            student_recorders=dict(logits=recorders['logits']),
-            teacher_recorders=dict(logits=recorders['logits']),
+            on_logits,
             distill_losses=dict(
                 loss_dist=dict(
                     type='DISTLoss',

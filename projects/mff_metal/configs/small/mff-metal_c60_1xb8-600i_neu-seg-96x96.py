@@ -1,4 +1,5 @@
-# A teacher of a third of the width.
+# A teacher of a third of the width. It learns at the schedule's 1e-3: 56.6 % mIoU on
+# the validation images, 51.9 at its student's 4e-3.
 _base_ = [
     '../_base_/models/mff-metal.py', '../_base_/datasets/neu_seg_96x96.py',
     '../../../../configs/_base_/schedules/adam_600i.py',
@@ -8,7 +9,6 @@ custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
 channels = (60, 120, 180, 240)
 model = dict(
     backbone=dict(channels=channels), decode_head=dict(in_channels=channels))
-# At 1e-3, the schedule's: 56.6 % mIoU on the validation images, 51.9 at 4e-3.
 train_dataloader = dict(
     dataset=dict(pipeline=_base_.boundary_train_pipeline))
 default_hooks = dict(
