@@ -1,0 +1,190 @@
+"""What has to be known of a network to run it without its config."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS, TRANSFORMS
+
+from fastsegformer_mm.version import __version__
+
+from .errors import DeployError
+
+# transforms of a test pipeline that leave the frame as it is
+PASSIVE = ('LoadImageFromFile', 'LoadImageFromNDArray', 'LoadAnnotations')
+KEY = 'fastsegformer_mm'
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Classes, colours and the way of a frame into the network and back.
+
+    Every artefact carries it in its metadata, so that nothing else is needed to
+    run it.
+
+    Args:
+        name (str): Stem of the config file.
+        classes (tuple[str]): Class names, by index.
+        palette (tuple[tuple[int]]): RGB of each class, 0 to 255.
+        size (tuple[int]): Height and width of the network's input in pixels, as the
+            test pipeline has it; with ``resize='none'`` those of training's crops.
+        resize (str): How a frame comes to that size. 'letterbox' keeps its aspect
+            and fills up with ``pad_val``; 'stretch' does not keep it; 'keep_ratio'
+            keeps it without filling up, so that the input's size varies; 'none'
+            leaves the frame.
+        interpolation (str): Of the resizing, by MMCV's name.
+        resize_backend (str): 'pillow' (widens its filter to shrink) or 'cv2'.
+        pad_val (int): Grey value of the letterbox. Defaults to 128.
+        mean (tuple[float]): Subtracted from each channel, in the network's order.
+        std (tuple[float]): Divided by after that.
+        to_rgb (bool): Whether the network wants RGB. Frames are BGR, as OpenCV's.
+        size_divisor (int): The input is padded on the right and at the bottom to
+            multiples of it, with 0 after normalisation. 1 for not at all.
+        align_corners (bool): How logits are resized to the frame.
+        threshold (float, optional): With one output channel for two classes: above
+            it the sigmoid is class 1. Defaults to None: the largest logit wins.
+        version (str): Of this package.
+        checkpoint (str): Name of the checkpoint file, '' for random weights.
+        sha256 (str): Digest of its weights
+            (:func:`~fastsegformer_mm.engine.checkpoint.digest.weights_digest`).
+
+    Example:
+        >>> card = ModelCard('my', ('sound', 'ulcer'), ((0, 0, 0), (0, 128, 0)),
+        ...                  (224, 224))
+        >>> ModelCard.from_json(card.to_json()) == card
+        True
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    size: tuple[int, int]
+    resize: str = 'letterbox'
+    interpolation: str = 'bicubic'
+    resize_backend: str = 'pillow'
+    pad_val: int = 128
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (255.0, 255.0, 255.0)
+    to_rgb: bool = True
+    size_divisor: int = 1
+    align_corners: bool = True
+    threshold: float | None = None
+    version: str = __version__
+    checkpoint: str = ''
+    sha256: str = ''
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the network was never trained, so that its masks mean nothing."""
+        return not self.checkpoint
+
+    def to_json(self) -> str:
+        """As one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> 'ModelCard':
+        """The card of :meth:`to_json`.
+
+        Raises:
+            DeployError: It is no card, or one of a newer version with other fields.
+        """
+        try:
+            values = json.loads(text)
+            for key in ('classes', 'size', 'mean', 'std'):
+                values[key] = tuple(values[key])
+            values['palette'] = tuple(tuple(colour) for colour in values['palette'])
+            return cls(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DeployError(
+                f'this is not the description of a model: {text[:80]!r} ({error}); '
+                'export the model again with tools/deployment/export.py of this version'
+            ) from error
+
+    @classmethod
+    def from_config(
+        cls, cfg: Config, model, checkpoint: str = '', sha256: str = '', classes=None
+    ) -> 'ModelCard':
+        """The card of a config's test pipeline, data preprocessor and data set.
+
+        Args:
+            cfg (Config): A whole config, with the scope of its registries set.
+            model (EncoderDecoder): The network built from it.
+            checkpoint (str): Name of its checkpoint file.
+            sha256 (str): Digest of its weights.
+            classes (tuple, optional): Names and colours, (classes, palette), as the
+                checkpoint has them. Defaults to None: those of the test set's class.
+
+        Raises:
+            DeployError: The test pipeline has a transform that is not known here.
+        """
+        names, palette = classes or dataset_classes(cfg)
+        pre = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+        head = model.decode_head
+        head = head[-1] if isinstance(head, (list, tuple)) else head
+        return cls(
+            name=_stem(cfg),
+            classes=tuple(names),
+            palette=tuple(tuple(int(c) for c in colour) for colour in palette),
+            **_geometry(cfg),
+            mean=tuple(float(v) for v in pre.get('mean') or (0, 0, 0)),
+            std=tuple(float(v) for v in pre.get('std') or (1, 1, 1)),
+            to_rgb=bool(pre.get('bgr_to_rgb', False)),
+            size_divisor=int((pre.get('test_cfg') or {}).get('size_divisor', 1)),
+            align_corners=bool(model.align_corners),
+            threshold=head.threshold if model.out_channels == 1 else None,
+            checkpoint=checkpoint,
+            sha256=sha256,
+        )
+
+
+def dataset_classes(cfg: Config):
+    """(class names, palette) of a config's test set, without touching its files."""
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    meta = dict(DATASETS.get(dataset['type']).METAINFO)
+    meta.update(dataset.get('metainfo') or {})
+    return meta['classes'], meta['palette']
+
+
+def _stem(cfg):
+    name = cfg.filename or 'model.py'
+    return name.replace('\\', '/').rsplit('/', 1)[-1].removesuffix('.py')
+
+
+def _geometry(cfg):
+    """``size``, ``resize`` and what goes with them, of the test pipeline."""
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    found = {'resize': 'none', 'size': tuple(cfg.get('crop_size') or ())}
+    for step in dataset['pipeline']:
+        kind = TRANSFORMS.get(step['type']).__name__
+        if kind == 'LetterBox':
+            found = dict(
+                resize='letterbox',
+                size=tuple(step['size']),
+                pad_val=step.get('pad_val', 128),
+                interpolation=step.get('interpolation', 'bicubic'),
+                resize_backend=step.get('backend', 'pillow'),
+            )
+        elif kind == 'Resize' and step.get('scale'):
+            found = dict(
+                resize='keep_ratio' if step.get('keep_ratio') else 'stretch',
+                size=tuple(step['scale'])[::-1],
+                interpolation=step.get('interpolation', 'bilinear'),
+                resize_backend=step.get('backend', 'cv2'),
+            )
+        elif kind not in (*PASSIVE, 'PackSegInputs'):
+            raise DeployError(
+                f'{cfg.filename}: the test pipeline has {step["type"]}, which is not '
+                'known here; expected LetterBox, or Resize with a scale, between '
+                'loading and packing'
+            )
+    if not found['size']:
+        raise DeployError(
+            f'{cfg.filename}: neither the test pipeline nor crop_size tells the size '
+            "of the network's input; add crop_size = (height, width) to the config"
+        )
+    return found
