@@ -47,6 +47,16 @@ class ModelCard:
         checkpoint (str): Name of the checkpoint file, '' for random weights.
         sha256 (str): Digest of its weights
             (:func:`~fastsegformer_mm.engine.checkpoint.digest.weights_digest`).
+        precision (str): What an artefact is to be computed in: 'fp32', 'bf16', 'fp16'
+            or 'int8'. A runtime that chooses by itself must be told it.
+        with_pre (bool): Whether an artefact takes uint8 BGR frames of (1, H, W, 3)
+            and resizes and normalises them itself. Defaults to False: the normalised
+            image.
+        with_post (bool): Whether it gives uint8 masks of (1, H, W) at the frame's
+            size. Defaults to False: logits.
+        shape (tuple[int], optional): Height and width in pixels that the network of an
+            artefact is fixed to. Defaults to None: any.
+        batch (int, optional): Images that it takes at once. Defaults to None: any.
 
     Example:
         >>> card = ModelCard('my', ('sound', 'ulcer'), ((0, 0, 0), (0, 128, 0)),
@@ -72,6 +82,11 @@ class ModelCard:
     version: str = __version__
     checkpoint: str = ''
     sha256: str = ''
+    precision: str = 'fp32'
+    with_pre: bool = False
+    with_post: bool = False
+    shape: tuple[int, int] | None = None
+    batch: int | None = None
 
     @property
     def random_weights(self) -> bool:
@@ -93,6 +108,8 @@ class ModelCard:
             values = json.loads(text)
             for key in ('classes', 'size', 'mean', 'std'):
                 values[key] = tuple(values[key])
+            if values.get('shape'):
+                values['shape'] = tuple(values['shape'])
             values['palette'] = tuple(tuple(colour) for colour in values['palette'])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
