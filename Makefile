@@ -25,6 +25,7 @@ demo: $(READY)
 	$(BIN)/python tools/demo/run_demo.py
 
 test: $(READY)
+	constraints/browser.sh "$(VENV)"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(READY)

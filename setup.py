@@ -82,7 +82,17 @@ def version() -> str:
     return scope['__version__']
 
 
-TEST = ['pytest>=8', 'pytest-xdist']
+DEPLOY = [
+    'nncf',
+    'onnx',
+    'onnxruntime',
+    'onnxscript',
+    'onnxslim',
+    'openvino',
+    'psutil',
+]
+# Playwright drives a Chromium that is there already, or its own
+TEST = ['pytest>=8', 'pytest-xdist', 'playwright']
 
 EXTRAS = {
     # the maintained forks: same import names, no compiler needed
@@ -110,6 +120,12 @@ EXTRAS = {
     ],
     # MMRazor needs joblib, undeclared
     'razor': ['mmrazor==1.0.0', 'joblib'],
+    # export, runtimes and INT8: fastsegformer_mm.deploy
+    'deploy': DEPLOY,
+    # the page in the browser, which runs what was exported
+    'page': [*DEPLOY, 'gradio>=6'],
+    # prediction on more than one machine
+    'ray': [*DEPLOY, 'ray[data]'],
     'test': TEST,
     'dev': [*TEST, 'ruff', 'codespell'],
 }

@@ -58,7 +58,8 @@ if [ "$stack" = openmmlab ]; then
 fi
 # Built in isolation, where no torch is to be seen: onedl-mmcv would otherwise
 # compile its ops, which nothing here needs.
-step 'fastsegformer_mm and its stack' pip install -c "$pins" -e ".[$stack,razor,dev]"
+step 'fastsegformer_mm and its stack' \
+  pip install -c "$pins" -e ".[$stack,razor,deploy,page,ray,dev]"
 step 'import' "$venv/bin/python" -c 'import fastsegformer_mm'
 rm -f "$log"
 touch "$venv/.installed"
