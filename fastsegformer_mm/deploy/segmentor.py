@@ -3,30 +3,14 @@
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from .backends.torch_backend import TorchBackend
 from .errors import DeployError
 from .frames import Postprocess, Preprocess
-from .model_card import ModelCard
 from .network import load_network
-
-
-@dataclass
-class Segmentation:
-    """What was found in one frame.
-
-    Args:
-        mask (np.ndarray): Class indices, uint8 of the frame's (H, W).
-        card (ModelCard): The model's, with its classes and palette.
-        seconds (dict[str, float]): Of 'preprocess', 'network' and 'postprocess'.
-    """
-
-    mask: np.ndarray
-    card: ModelCard
-    seconds: dict[str, float] = field(default_factory=dict)
+from .segmentation import Segmentation
 
 
 class DefectSegmentor:
