@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# browser.sh VENV: a Chromium for the tests of the page. One that is there will do;
-# else Playwright's is fetched, or on Debian, by root, the distribution's.
+# browser.sh VENV: a Chromium for the tests of the page. One that is there will do; else the
+# distribution's is installed (Debian, by root), or Playwright's is fetched.
 set -uo pipefail
 
 python=$PWD/$1/bin/python
@@ -16,14 +16,12 @@ with sync_playwright() as play:
 EOF
 
 echo 'install: Chromium, for the tests of the page'
-if [ "$(id -u)" = 0 ]; then
-  if "$python" -m playwright install --with-deps chromium ||
-    { apt-get update && apt-get install -y --no-install-recommends chromium; }; then
-    exit 0
-  fi
-else
-  "$python" -m playwright install chromium && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  # Ubuntu has no package of this name, and goes on to Playwright's
+  apt-get update -q && apt-get install -qy --no-install-recommends chromium && exit 0
+  "$python" -m playwright install --with-deps chromium && exit 0
 fi
+"$python" -m playwright install chromium && exit 0
 echo 'install: no Chromium could be had. Install chromium or google-chrome with your
 system and run make test again; all else is in place.' >&2
 exit 1
