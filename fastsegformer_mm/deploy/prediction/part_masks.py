@@ -1,0 +1,75 @@
+"""Where in a frame the fruit or part is."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import DeployError
+from .frame import ReadError
+
+
+@dataclass(frozen=True)
+class PartMasks:
+    """Masks of the fruit or part by the names of the frames.
+
+    Args:
+        path (str | Path): A folder with NAME.png for each frame, in the same
+            subfolders as the frames; for a video one for all its frames. Or one
+            file for every frame, where camera and part stand still. What is not 0
+            (or not black, in a colour image) is the part.
+
+    Raises:
+        DeployError: There is no such file or folder.
+    """
+
+    path: Path
+
+    def __post_init__(self):
+        if not Path(self.path).exists():
+            raise DeployError(
+                f'{self.path}: no such file or folder; expected masks of the part, '
+                'NAME.png for every image NAME, or one mask for all'
+            )
+
+    def __call__(self, name: str, shape: tuple[int, int]) -> np.ndarray | None:
+        """The mask of a frame, uint8 of (H, W), or None where there is none.
+
+        Args:
+            name (str): The frame's name, with subfolders, without suffix.
+            shape (tuple[int]): Its height and width.
+
+        Raises:
+            ReadError: It cannot be read, or has another size.
+        """
+        path = Path(self.path)
+        if path.is_dir():
+            # not with_suffix: a name may have a dot
+            path = path / f'{name}.png'
+            if not path.is_file():
+                return None
+        mask = _read(path)
+        if mask.shape != tuple(shape):
+            height, width = mask.shape
+            raise ReadError(
+                name,
+                f'its part mask {path} is {width}x{height} pixels; expected those of '
+                f'the frame, {shape[1]}x{shape[0]}',
+            )
+        return mask
+
+
+@functools.lru_cache(maxsize=4)
+def _read(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            # indices of a palette stay what they are
+            mask = np.asarray(image)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ReadError(str(path), f'the part mask cannot be read: {error}') from error
+    if mask.ndim == 3:
+        # grey with alpha has two channels, colours with alpha four
+        mask = mask[..., : 3 if mask.shape[2] > 2 else 1].any(2)
+    return (mask != 0).astype(np.uint8)
