@@ -7,5 +7,11 @@ NNCF, OpenVINO and ONNX Runtime are imported when they are called for.
 from .calibration import calibration_images
 from .onnx_int8 import quantize_onnx
 from .openvino_int8 import quantize_openvino
+from .ranking import quantized_layers
 
-__all__ = ['calibration_images', 'quantize_onnx', 'quantize_openvino']
+__all__ = [
+    'calibration_images',
+    'quantize_onnx',
+    'quantize_openvino',
+    'quantized_layers',
+]

@@ -5,11 +5,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from mmengine.logging import print_log
 
 from ..errors import DeployError
 from .calibration import gather
+from .ranking import CONVOLUTIONS, convolutions, rank_layers
 
-CONVOLUTIONS = ('Convolution', 'GroupConvolution')
 # hold no arithmetic
 PASSIVE = ('Constant', 'Parameter', 'Result')
 
@@ -30,7 +31,9 @@ def quantize_openvino(
     whatever precision OpenVINO is told: ``INFERENCE_PRECISION_HINT='bf16'``.
 
     `NNCF <https://github.com/openvinotoolkit/nncf>`_ is the work of OpenVINO's
-    makers.
+    makers. Quantize the deploy form
+    (:func:`~fastsegformer_mm.deploy.reparameterize.reparameterize`): between its
+    convolutions OpenVINO need not reorder maps.
 
     Args:
         model (ov.Model): Of ``openvino.convert_model``, in float32, with one input,
@@ -39,11 +42,12 @@ def quantize_openvino(
             output, are to be added after quantization.
         calibration (Iterable[np.ndarray]): float32 of the input's shape, as of
             :func:`~fastsegformer_mm.deploy.quantization.calibration_images`.
-        accuracy (Callable, optional): From an ``ov.Model`` to a figure that is
-            better the larger it is, say mIoU in percent. Needs ``max_drop``.
-        max_drop (float, optional): By how much the figure may fall against the
-            float model. Where it falls by more, the layers that hurt most go back
-            to float, one after the other, until it is met.
+        accuracy (Callable, optional): From an ``ov.Model``, which it compiles as it
+            is to run later, to a figure that is better the larger it is, say mIoU in
+            percent. Needs ``max_drop``. Defaults to None: not looked at.
+        max_drop (float, optional): By how much the figure may fall against that of
+            ``model``. Where it falls by more, the layers that hurt the logits most
+            go back to float, as few as meet it.
         keep_float (Sequence[str]): Friendly names of convolutions that stay in
             float.
 
@@ -53,12 +57,17 @@ def quantize_openvino(
     Raises:
         DeployError: NNCF is missing, no image fits, the model has no convolution or
             none of a name in ``keep_float``, ``accuracy`` comes without ``max_drop``
-            or the reverse, or ``max_drop`` cannot be met.
+            or the reverse, or ``max_drop`` is met with no layer in INT8.
+
+    Example:
+        >>> model = openvino.convert_model(
+        ...     network, example_input=image, input=[1, 3, 224, 224])
+        >>> int8 = quantize_openvino(model, calibration_images('config.py'))
     """
-    if (accuracy is None) != (max_drop is None):
+    if (accuracy is None) != (max_drop is None) or (max_drop or 0) < 0:
         raise DeployError(
             f'accuracy={accuracy} with max_drop={max_drop}; expected both, the figure '
-            'and by how much it may fall, or none of them'
+            'and by how much it may fall (0 or more), or none of them'
         )
     try:
         import nncf
@@ -69,82 +78,81 @@ def quantize_openvino(
         ) from error
     images = gather(calibration, [_side(d) for d in model.input(0).partial_shape])
     _check_names(model, keep_float)
-    types = {op.get_type_name() for op in model.get_ops()}
-    options = {
-        'subset_size': len(images),
-        'preset': nncf.QuantizationPreset.MIXED,
-        'ignored_scope': nncf.IgnoredScope(
-            names=list(keep_float),
-            types=sorted(types.difference(CONVOLUTIONS, PASSIVE)),
-            validate=False,
-        ),
-    }
-    parameters = _parameters(nncf)
     with _quiet():
+        quantized = _quantize(nncf, model, images, keep_float)
         if accuracy is None:
-            return nncf.quantize(
-                model, nncf.Dataset(images), advanced_parameters=parameters, **options
-            )
-        return _with_control(
-            nncf, model, images, accuracy, max_drop, parameters, options
+            return quantized
+        goal = accuracy(model) - max_drop
+        figure = accuracy(quantized)
+        print_log(f'INT8: {figure:.2f}, expected {goal:.2f}', logger='current')
+        if figure >= goal:
+            return quantized
+        # without the correction: a bias corrected for a layer does not suit its
+        # float form
+        plain = _quantize(nncf, model, images, keep_float, correct_biases=False)
+        order = rank_layers(model, plain, images)
+        print_log(f'INT8 hurts most in {", ".join(order[:3])}', logger='current')
+        return _restore(nncf, model, images, keep_float, order, accuracy, goal)
+
+
+def _restore(nncf, model, images, keep_float, order, accuracy, goal):
+    """Bisect how many of ``order`` go back to float."""
+    too_few, enough, best = 0, len(order), None
+    while enough - too_few > 1:
+        count = (too_few + enough) // 2
+        candidate = _quantize(nncf, model, images, [*keep_float, *order[:count]])
+        figure = accuracy(candidate)
+        print_log(
+            f'INT8 without {count} of {len(order)} layers: {figure:.2f}',
+            logger='current',
         )
+        if figure >= goal:
+            enough, best = count, candidate
+        else:
+            too_few = count
+    if best is None:
+        raise DeployError(
+            f'INT8 meets {goal:.2f} with no layer: expected some of {len(order)} to '
+            'keep it; allow a larger max_drop, or export in bf16'
+        )
+    return best
 
 
-def quantized_layers(model) -> list[str]:
-    """Friendly names of the convolutions that compute in INT8, in the graph's order.
-
-    Args:
-        model (ov.Model): Of :func:`quantize_openvino`.
-    """
-    return [
-        op.get_friendly_name()
-        for op in model.get_ordered_ops()
-        if op.get_type_name() in CONVOLUTIONS
-        and op.input_value(0).get_node().get_type_name() == 'FakeQuantize'
-    ]
-
-
-def _with_control(nncf, model, images, accuracy, max_drop, parameters, options):
-    def validate(compiled, _):
-        return accuracy(compiled), None
-
-    return nncf.quantize_with_accuracy_control(
-        model,
-        nncf.Dataset(images),
-        nncf.Dataset(images),
-        validate,
-        max_drop=max_drop,
-        advanced_quantization_parameters=parameters,
-        **options,
-    )
-
-
-def _parameters(nncf):
+def _quantize(nncf, model, images, keep_float, correct_biases=True):
     from nncf.quantization.advanced_parameters import (
         AdvancedQuantizationParameters,
         OverflowFix,
     )
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    return AdvancedQuantizationParameters(
-        # half the weights' range, for processors without VNNI
-        overflow_fix=OverflowFix.DISABLE,
-        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+    types = {op.get_type_name() for op in model.get_ops()}
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images),
+        subset_size=len(images),
+        preset=nncf.QuantizationPreset.MIXED,
+        ignored_scope=nncf.IgnoredScope(
+            names=list(keep_float),
+            types=sorted(types.difference(CONVOLUTIONS, PASSIVE)),
+            validate=False,
+        ),
+        advanced_parameters=AdvancedQuantizationParameters(
+            # it halves the weights' range, for processors without VNNI
+            overflow_fix=OverflowFix.DISABLE,
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            disable_bias_correction=not correct_biases,
+        ),
     )
 
 
 def _check_names(model, keep_float):
-    names = [
-        op.get_friendly_name()
-        for op in model.get_ops()
-        if op.get_type_name() in CONVOLUTIONS
-    ]
+    names = [op.get_friendly_name() for op in convolutions(model)]
     if not names:
         raise DeployError('the model has no convolution; there is nothing for INT8')
     for name in keep_float:
         if name not in names:
             raise DeployError(
-                f'keep_float: the model has no convolution {name!r}; expected one of '
+                f'keep_float: the model has no convolution {name!r}; expected some of '
                 f'{", ".join(names)}'
             )
 
