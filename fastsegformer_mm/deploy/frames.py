@@ -8,11 +8,12 @@ from torch import Tensor
 
 from fastsegformer_mm.datasets.transforms.letter_box import fitting_size
 
+from .errors import DeployError
 from .model_card import ModelCard
 from .placement import Placement, check_frame
 from .postprocess import Postprocess
 
-__all__ = ['Placement', 'Postprocess', 'Preprocess', 'check_frame']
+__all__ = ['FramesAsTheyAre', 'Placement', 'Postprocess', 'Preprocess', 'check_frame']
 # filters that PyTorch has as Pillow has them, widened to shrink an image
 AS_PILLOW = ('bilinear', 'bicubic')
 
@@ -74,10 +75,19 @@ class Preprocess:
             lies in it.
 
         Raises:
-            DeployError: The frame is no such array.
+            DeployError: The frame is no such array, or an artefact is fixed to
+                another size than it comes to.
         """
         check_frame(frame)
         where = self.placement(frame.shape[:2])
+        fixed = self.card.shape
+        if fixed and fixed != where.canvas:
+            raise DeployError(
+                f'the frame of {frame.shape[0]} x {frame.shape[1]} pixels becomes an '
+                f'input of {where.canvas[0]} x {where.canvas[1]}, and {self.card.name} '
+                f'was exported for {fixed[0]} x {fixed[1]} only; export it with '
+                '--shape dynamic'
+            )
         if out is None or out.shape != (1, 3, *where.canvas):
             out = np.empty((1, 3, *where.canvas), np.float32)
         canvas = torch.from_numpy(out)[0]
@@ -111,6 +121,17 @@ class Preprocess:
             backend=card.resize_backend,
         )
         return _planes(image)
+
+
+class FramesAsTheyAre(Preprocess):
+    """For artefacts that resize and normalise inside their graph."""
+
+    def __call__(
+        self, frame: np.ndarray, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Placement]:
+        """(H, W, 3) uint8 -> (1, H, W, 3) of the same memory, and its place."""
+        check_frame(frame)
+        return np.ascontiguousarray(frame)[None], self.placement(frame.shape[:2])
 
 
 def _planes(image: np.ndarray) -> Tensor:

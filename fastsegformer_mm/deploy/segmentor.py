@@ -1,35 +1,74 @@
 """One class that runs a trained network on frames, whatever runs it."""
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from mmengine.logging import print_log
 
+from .backends.artefact import SUFFIXES, read_card
+from .backends.choice import check_options, choose
+from .backends.compile_backend import CompileBackend
+from .backends.onnxruntime_backend import OnnxRuntimeBackend
+from .backends.openvino_backend import OpenVinoBackend
 from .backends.torch_backend import TorchBackend
 from .errors import DeployError
-from .frames import Postprocess, Preprocess
+from .frames import FramesAsTheyAre, Preprocess
 from .network import load_network
+from .postprocess import MasksAsTheyAre, Postprocess
+from .reparameterize import reparameterize
 from .segmentation import Segmentation
+from .threads import ThreadShare
+
+__all__ = ['DefectSegmentor', 'Segmentation']
 
 
 class DefectSegmentor:
     """Segments frames by a trained model, with the same results on every runtime.
 
+    A config with its checkpoint is brought into the deploy form
+    (:func:`~.reparameterize.reparameterize`) and converted in memory, once for each
+    size of input; only 'torch' on the CPU runs it as it was trained, as what the others
+    are compared with. A network is run as it is given.
+
+    One frame is segmented at a time; calls from several threads wait for each other.
+    While a segmentor lives, PyTorch and OpenCV have one thread each in the whole
+    process (:class:`~.threads.ThreadShare`); with PyTorch as the runtime it has
+    ``threads``. ``close()``, or the end of a ``with``, gives them back.
+
     Args:
         model (str | Path | tuple): An exported artefact (.onnx or .xml); a config
             file, with ``checkpoint``; or (DeployNetwork, ModelCard).
-        backend (str): 'auto', 'torch', 'compile', 'onnxruntime' or 'openvino'.
-        device (str): 'auto', 'cpu' or 'cuda:N'.
+        backend (str): 'torch', 'compile', 'onnxruntime' or 'openvino'. Defaults to
+            'auto': see :func:`~.backends.choice.choose`.
+        device (str): 'auto', 'cpu' or 'cuda:N'. On a GPU PyTorch replays CUDA graphs.
         threads (int, optional): CPU threads of the runtime. Defaults to None, all.
-        precision (str): 'auto', 'fp32', 'bf16', 'fp16' or 'int8'.
+        precision (str): 'fp32', exact; 'bf16' (OpenVINO and PyTorch), 'fp16' (on a
+            GPU) or 'int8' (artefacts). Defaults to 'auto': what an artefact was
+            exported in, or float32 where the processor cannot; 'fp32' of a network.
+            An artefact in float32 may be run in less, no other differently.
         checkpoint (str | Path, optional): Weights, where ``model`` is a config.
         cfg_options (dict, optional): Settings to override in the config.
+
+    Attributes:
+        card (ModelCard): Classes, colours and sizes.
+        backend (Backend): Called with what ``preprocess`` gives, it returns what
+            ``postprocess`` takes.
+        preprocess (Preprocess): From a frame to (image, placement).
+        postprocess (Postprocess): From (logits, placement) to the mask.
+
+    Raises:
+        DeployError: There is no such model, runtime or device, or it cannot run the
+            model as asked.
 
     Example:
         >>> segmentor = DefectSegmentor('config.py', checkpoint='best.pth')
         >>> segmentor(cv2.imread('orange.jpg')).mask.shape
         (512, 512)
+        >>> for found in segmentor(camera_frames()):
+        ...     show(found.mask)
     """
 
     def __init__(
@@ -42,15 +81,54 @@ class DefectSegmentor:
         checkpoint=None,
         cfg_options: dict | None = None,
     ):
-        if isinstance(model, tuple):
-            network, self.card = model
-        elif os.fspath(model).endswith('.py'):
+        check_options(backend, device, threads, precision)
+        kind = _kind(model, checkpoint, cfg_options)
+        name, device = choose(kind, backend, device)
+        trained = kind == 'network' and not isinstance(model, tuple)
+        network = model
+        if kind != 'network':
+            self.card = read_card(model)
+        elif trained:
             network, self.card = load_network(model, checkpoint, cfg_options)
         else:
-            raise DeployError(f'{model}: expected a config')
-        self.backend = TorchBackend(network)
-        self.preprocess = Preprocess(self.card)
-        self.postprocess = Postprocess(self.card)
+            network, self.card = model
+        if trained and (name, device) != ('torch', 'cpu'):
+            network = reparameterize(network)
+        strict = precision != 'auto'
+        precision = self._precision(kind, precision)
+        # before the backend, which asks PyTorch for its number of threads
+        self._share = ThreadShare(threads if name in ('torch', 'compile') else 1)
+        try:
+            self.backend = _backend(
+                name, network, device, precision, threads, strict, self.card
+            )
+        except BaseException:
+            self._share.close()
+            raise
+        card = self.card
+        self.preprocess = (FramesAsTheyAre if card.with_pre else Preprocess)(card)
+        self.postprocess = (MasksAsTheyAre if card.with_post else Postprocess)(card)
+        self._image = None
+        self._lock = threading.Lock()
+        if card.random_weights:
+            print_log(
+                f'{card.name} has random weights: its masks mean nothing',
+                logger='current',
+                level=30,
+            )
+
+    def _precision(self, kind, wanted):
+        """What to compute in, of what the model allows."""
+        given = self.card.precision if kind != 'network' else 'fp32'
+        if wanted in ('auto', given):
+            return given
+        if given != 'fp32' or wanted == 'int8':
+            raise DeployError(
+                f'precision={wanted!r}: {self.card.name} is in {given}; expected '
+                f"'auto' or {given!r}. Export it with tools/deployment/export.py "
+                f'--precision {wanted}'
+            )
+        return wanted
 
     def __call__(self, frames):
         """Segment one frame, a list of frames, or whatever an iterator yields.
@@ -60,7 +138,8 @@ class DefectSegmentor:
 
         Returns:
             Segmentation | list[Segmentation] | Iterator[Segmentation]: One for one
-            frame, a list for a list or tuple, a generator for a generator.
+            frame, a list for a list or tuple, a generator for a generator; it takes a
+            frame only when the next result is asked for.
         """
         if isinstance(frames, np.ndarray):
             return self.segment(frames)
@@ -76,13 +155,19 @@ class DefectSegmentor:
 
     def segment(self, frame: np.ndarray) -> Segmentation:
         """Segment one frame."""
-        start = time.perf_counter()
-        image, where = self.preprocess(frame)
-        prepared = time.perf_counter()
-        logits = self.backend(image)
-        computed = time.perf_counter()
-        mask = self.postprocess(logits, where)
-        end = time.perf_counter()
+        with self._lock:
+            if self.backend is None:
+                raise DeployError(
+                    f'the segmentor of {self.card.name} has been closed; make a new one'
+                )
+            self._share.ensure()
+            start = time.perf_counter()
+            self._image, where = self.preprocess(frame, self._image)
+            prepared = time.perf_counter()
+            logits = self.backend.infer(self._image)
+            computed = time.perf_counter()
+            mask = self.postprocess(logits, where)
+            end = time.perf_counter()
         return Segmentation(
             mask,
             self.card,
@@ -92,3 +177,78 @@ class DefectSegmentor:
                 'postprocess': end - computed,
             },
         )
+
+    def describe(self) -> dict:
+        """What runs, how: for reports of measurements.
+
+        Returns:
+            dict: 'model' (name of the card), 'checkpoint' and 'sha256' of its weights,
+            'random_weights', 'backend', 'device', 'precision', 'threads' and 'versions'
+            (by package).
+        """
+        return {
+            'model': self.card.name,
+            'checkpoint': self.card.checkpoint,
+            'sha256': self.card.sha256,
+            'random_weights': self.card.random_weights,
+            'backend': self.backend.name,
+            'device': self.backend.device,
+            'precision': self.backend.precision,
+            'threads': self.backend.threads,
+            'versions': self.backend.versions(),
+        }
+
+    def close(self) -> None:
+        """Let go of the network, and give PyTorch and OpenCV their threads back."""
+        with self._lock:
+            if self.backend is not None:
+                self.backend.close()
+                self.backend = None
+                self._share.close()
+
+    def __enter__(self) -> 'DefectSegmentor':
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self.close()
+
+
+def _kind(model, checkpoint, cfg_options):
+    """'.onnx', '.xml' or 'network'."""
+    if isinstance(model, tuple):
+        kind = 'network'
+    elif not isinstance(model, (str, os.PathLike)):
+        raise DeployError(
+            f'model is {type(model).__name__}; expected a path, or (network, card) as '
+            'load_network gives them'
+        )
+    else:
+        suffix = os.path.splitext(os.fspath(model))[1].lower()
+        if suffix == '.py':
+            return 'network'
+        kind = suffix
+    if kind not in ('network', *SUFFIXES):
+        hint = ''
+        if kind in ('.pth', '.pt', '.ckpt'):
+            hint = '. A checkpoint goes with its config: model=CONFIG, checkpoint=FILE'
+        raise DeployError(
+            f'{model}: expected an exported model (.onnx or .xml) or a config (.py)'
+            + hint
+        )
+    for name, value in (('checkpoint', checkpoint), ('cfg_options', cfg_options)):
+        if value is not None:
+            raise DeployError(
+                f'{name}={value!r} goes with a config; this model has its weights'
+            )
+    return kind
+
+
+def _backend(name, model, device, precision, threads, strict, card):
+    """The runtime; packages of others are not imported."""
+    if name == 'torch':
+        return TorchBackend(model, device, precision)
+    if name == 'compile':
+        return CompileBackend(model, device, precision, size=card.size)
+    if name == 'onnxruntime':
+        return OnnxRuntimeBackend(model, device, precision, threads)
+    return OpenVinoBackend(model, device, precision, threads, strict)

@@ -1,0 +1,98 @@
+"""Which runtime runs what, and where."""
+
+import importlib.util
+
+import torch
+
+from ..errors import DeployError
+
+BACKENDS = ('torch', 'compile', 'onnxruntime', 'openvino')
+PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
+# what each can run; the first that is installed is taken
+RUNS = {
+    '.xml': ('openvino',),
+    '.onnx': ('onnxruntime', 'openvino'),
+    'network': ('openvino', 'onnxruntime', 'compile', 'torch'),
+}
+PACKAGES = {'openvino': ('openvino', 'onnx'), 'onnxruntime': ('onnxruntime', 'onnx')}
+
+
+def check_options(backend, device, threads, precision) -> None:
+    """Raise a DeployError for a value that no runtime has."""
+    for name, value, known in (
+        ('backend', backend, BACKENDS),
+        ('precision', precision, PRECISIONS),
+    ):
+        if value not in ('auto', *known):
+            raise DeployError(
+                f'{name}={value!r}; expected one of {", ".join(("auto", *known))}'
+            )
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise DeployError(
+            f'threads={threads!r}; expected a number of at least 1, or None for all'
+        )
+    kind, _, index = device.partition(':')
+    if device not in ('auto', 'cpu') and (
+        kind != 'cuda' or not (index.isdigit() or device == 'cuda')
+    ):
+        raise DeployError(
+            f"device={device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'"
+        )
+
+
+def choose(kind: str, backend: str, device: str) -> tuple[str, str]:
+    """Backend and device for what is to be run.
+
+    Args:
+        kind (str): '.xml', '.onnx' or 'network'.
+        backend (str): One of ``BACKENDS`` or 'auto': of a network PyTorch where a GPU
+            is, else the first that is installed of OpenVINO and ONNX Runtime, else
+            PyTorch; of an .onnx ONNX Runtime, else OpenVINO; of an .xml OpenVINO.
+        device (str): 'auto' (a GPU if there is one that the backend can use), 'cpu',
+            'cuda' or 'cuda:N'.
+
+    Returns:
+        tuple[str, str]: One of ``BACKENDS``, and 'cpu' or 'cuda:N'.
+
+    Raises:
+        DeployError: The backend does not run that, or the device is not there.
+    """
+    if backend not in ('auto', *RUNS[kind]):
+        raise DeployError(
+            f'backend={backend!r} cannot run an {kind} file; expected '
+            f'{" or ".join(RUNS[kind])}. PyTorch takes the config and its checkpoint'
+        )
+    gpu = device.startswith('cuda')
+    if gpu and not _has_gpu(device):
+        raise DeployError(
+            f'device={device!r}: PyTorch finds {torch.cuda.device_count()} GPUs it can '
+            "use; expected one of that number. Take device='cpu', or install a PyTorch "
+            'for CUDA and the driver'
+        )
+    if backend == 'auto':
+        wants_gpu = gpu or (device == 'auto' and _has_gpu('cuda'))
+        if kind == 'network' and wants_gpu:
+            backend = 'torch'
+        else:
+            found = [name for name in RUNS[kind] if _installed(name)]
+            backend = next((name for name in found if name != 'compile'), RUNS[kind][0])
+    if device == 'auto':
+        device = 'cuda' if _uses_gpu(backend) and _has_gpu('cuda') else 'cpu'
+    return backend, 'cuda:0' if device == 'cuda' else device
+
+
+def _installed(backend):
+    return all(importlib.util.find_spec(p) for p in PACKAGES.get(backend, ()))
+
+
+def _has_gpu(device):
+    index = int(device.partition(':')[2] or 0)
+    return torch.cuda.is_available() and index < torch.cuda.device_count()
+
+
+def _uses_gpu(backend):
+    if backend == 'onnxruntime' and _installed(backend):
+        import onnxruntime
+
+        return 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
+    return backend in ('torch', 'compile')
