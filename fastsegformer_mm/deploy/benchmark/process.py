@@ -1,0 +1,149 @@
+"""A worker's process as the parent sees it."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ..errors import DeployError
+
+WORKER = 'fastsegformer_mm.deploy.benchmark.worker'
+# a process that takes less of a core than this is at rest
+AT_REST = 0.05
+
+
+class Process:
+    """Starts a worker, asks it, ends it.
+
+    Args:
+        log (str | Path): File for what the worker and its libraries print.
+        threads (int): Of OpenMP.
+        timeout (float): Seconds that an answer may take.
+    """
+
+    def __init__(self, log, threads: int, timeout: float):
+        self.log = Path(log)
+        self.timeout = timeout
+        # a pipe of its own: libraries print where they like
+        self._replies, end = os.pipe()
+        with open(self.log, 'wb') as file:
+            self._popen = subprocess.Popen(
+                [sys.executable, '-m', WORKER, str(end)],
+                env=environment_of(threads),
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                pass_fds=[end],
+                # Ctrl-C reaches the parent alone, which then ends this one
+                start_new_session=True,
+            )
+        # so that it ends with the worker
+        os.close(end)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._replies, selectors.EVENT_READ)
+
+    def ask(self, do: str, **arguments) -> dict:
+        """Let it work, and wait for what it answers.
+
+        Raises:
+            DeployError: It could not, took too long, or has died.
+        """
+        request = json.dumps({'do': do, **arguments}) + '\n'
+        try:
+            self._popen.stdin.write(request.encode())
+            self._popen.stdin.flush()
+            line = self._read_line()
+        except BrokenPipeError:
+            line = b''
+        if not line.endswith(b'\n'):
+            raise DeployError(self._reason_of_death())
+        reply = json.loads(line)
+        if 'error' in reply:
+            raise DeployError(reply['error'])
+        return reply
+
+    def _read_line(self):
+        line, end = b'', time.monotonic() + self.timeout
+        while not line.endswith(b'\n'):
+            if not self._selector.select(max(0.0, end - time.monotonic())):
+                self.stop()
+                raise DeployError(
+                    f'no answer in {self.timeout:g} s; allow more with --timeout'
+                )
+            piece = os.read(self._replies, 1 << 16)
+            if not piece:
+                break
+            line += piece
+        return line
+
+    def _reason_of_death(self):
+        code = self._popen.wait()
+        if code < 0:
+            reason = f'its process was ended by signal {-code}'
+            if -code == signal.SIGKILL:
+                reason += ', most often for lack of memory'
+            return reason
+        text = self.log.read_text(errors='replace').strip()
+        last = text.splitlines()[-1].strip() if text else ''
+        return f'its process ended with exit code {code}: {last}'
+
+    def cpu_seconds(self) -> float:
+        """Time that all its threads have computed; 0.0 where /proc has no such file."""
+        total = 0
+        for path in Path(f'/proc/{self._popen.pid}/task').glob('*/schedstat'):
+            # a thread may end meanwhile
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                total += int(path.read_text().split()[0])
+        return total / 1e9
+
+    def rest(self, window: float = 0.05, limit: float = 5.0) -> float:
+        """Wait until its threads have stopped spinning.
+
+        Args:
+            window (float): Seconds that it is watched for.
+            limit (float): After so many it is let be.
+
+        Returns:
+            float: Share of a core that it still takes.
+        """
+        end = time.monotonic() + limit
+        while True:
+            before, start = self.cpu_seconds(), time.monotonic()
+            time.sleep(window)
+            share = (self.cpu_seconds() - before) / (time.monotonic() - start)
+            if share < AT_REST or time.monotonic() > end:
+                return share
+
+    def stop(self) -> None:
+        """End it, and what it has started."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(5)
+                break
+        self._selector.close()
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        if self._replies is not None:
+            os.close(self._replies)
+            self._replies = None
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Variables of a worker.
+
+    Its pools of threads sleep when they have nothing to do instead of spinning beside
+    the next worker's, unless the environment says otherwise.
+    """
+    environment = dict(
+        os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)
+    )
+    environment.setdefault('OMP_WAIT_POLICY', 'passive')
+    environment.setdefault('KMP_BLOCKTIME', '0')
+    return environment

@@ -1,0 +1,271 @@
+"""Speed, memory and agreement of networks on every runtime.
+
+Each combination of network, runtime and precision runs in a process of its own. One
+computes at a time; the order turns with every round. Times are of the network, the
+preprocessing, the postprocessing and all together, as a ratio to eager PyTorch in
+float32 of the same network and to the reference loop (how the official project treats
+a frame) in the same rounds.
+
+The networks of the paper's plots, with their test sets:
+
+    python tools/analysis_tools/benchmark.py \
+        configs/fastsegformer/fastsegformer-e_...py=e.pth \
+        configs/fastsegformer/fastsegformer-p_...py=p.pth \
+        configs/comparison/fast-scnn_1xb32-100e_neu-seg-224x224.py=fast-scnn.pth \
+        --images data/neu_seg/images/test --evaluate --out work_dirs/benchmark
+
+With artefacts, an INT8 one among them, and a chosen set of runtimes:
+
+    python tools/analysis_tools/benchmark.py CONFIG.py=CHECKPOINT.pth e_int8.xml \
+        --backends torch openvino:fp32 openvino:bf16 reference --threads 2
+
+What each pass of the reparameterization gains, one after the other:
+
+    python tools/analysis_tools/benchmark.py CONFIG.py=CHECKPOINT.pth --passes \
+        --backends torch onnxruntime openvino
+
+Results of several machines side by side, ratios within each run only:
+
+    python tools/analysis_tools/benchmark.py --merge a/benchmark.json b/benchmark.json
+"""
+
+import argparse
+import contextlib
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rich.console import Console
+
+from fastsegformer_mm.deploy.benchmark import combination as combinations
+from fastsegformer_mm.deploy.benchmark import machine, report, results
+from fastsegformer_mm.deploy.benchmark.frames import read_frames, synthetic_frames
+from fastsegformer_mm.deploy.benchmark.process import Process, environment_of
+from fastsegformer_mm.deploy.benchmark.rounds import MIN_WARMUPS, Rounds, Settings
+from fastsegformer_mm.deploy.errors import DeployError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f'Exit code: 0 all measured, {FAILED} a combination has failed, '
+        f'{USAGE} the command cannot be carried out, {INTERRUPTED} interrupted: what '
+        'was measured by then is written.',
+    )
+    parser.add_argument(
+        'models',
+        nargs='*',
+        metavar='CONFIG[=CHECKPOINT]',
+        help='without a checkpoint the weights are random, and every table says so; or '
+        'an artefact, MODEL.onnx or MODEL.xml',
+    )
+    parser.add_argument(
+        '--backends',
+        nargs='+',
+        metavar='NAME[:PRECISION]',
+        help=f'of {", ".join(combinations.BACKENDS)}; default: '
+        f'{" ".join(combinations.DEFAULT_BACKENDS)}, with --passes torch onnxruntime '
+        'openvino. Eager torch is always measured',
+    )
+    parser.add_argument(
+        '--precisions',
+        nargs='+',
+        default=['fp32'],
+        choices=combinations.PRECISIONS,
+        help='of the runtimes that are named without one; default: fp32',
+    )
+    parser.add_argument(
+        '--passes',
+        action='store_true',
+        help='measure with none, the first, the first two ... passes of the '
+        'reparameterization',
+    )
+    parser.add_argument('--device', default='cpu', help='cpu or cuda:N; default: cpu')
+    parser.add_argument('--threads', type=int, help='default: one a core')
+    parser.add_argument(
+        '--images', help='folder of frames; default: synthetic navel oranges'
+    )
+    parser.add_argument(
+        '--frame-size', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'),
+        help='frames are resized to it; default: 512 512',
+    )  # fmt: skip
+    parser.add_argument(
+        '--frames', type=int, default=8, help='how many different ones; default: 8'
+    )
+    parser.add_argument(
+        '--warmups',
+        type=int,
+        default=MIN_WARMUPS,
+        help=f'of each stage, before its first timed run; default and least: '
+        f'{MIN_WARMUPS}',
+    )
+    parser.add_argument(
+        '--runs',
+        type=int,
+        default=20,
+        help='timed of a stage in a round; default: 20',
+    )
+    parser.add_argument('--rounds', type=int, default=5, help='default: 5')
+    parser.add_argument(
+        '--trial',
+        action='store_true',
+        help='allow fewer warm-ups; tables say that its figures are not to be quoted',
+    )
+    parser.add_argument(
+        '--evaluate',
+        action='store_true',
+        help="mIoU and share of equal pixels on each config's test set",
+    )
+    parser.add_argument(
+        '--miou',
+        nargs='+',
+        default=[],
+        metavar='NAME=VALUE',
+        help='mIoU measured elsewhere, percent or the JSON file of a test, of a '
+        'network in fp32 or of a combination by its label',
+    )
+    parser.add_argument(
+        '--one-model-at-a-time',
+        action='store_true',
+        help='little memory: the processes of one network at a time',
+    )
+    parser.add_argument(
+        '--timeout', type=float, default=900, help='seconds an answer; default: 900'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={},
+        help='KEY=VALUE to override in all configs',
+    )  # fmt: skip
+    parser.add_argument(
+        '--merge', nargs='+', metavar='JSON', help='show earlier runs, measure nothing'
+    )
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'))
+    return parser.parse_args(argv)
+
+
+def main(argv=None, start=Process) -> int:
+    args = parse_args(argv)
+    # in a log file a line is as long as the table
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    try:
+        if args.merge:
+            if args.models:
+                raise DeployError('--merge measures nothing; leave out the networks')
+            runs = results.read_runs(args.merge)
+            miou = results.read_miou(args.miou)
+            for run in runs:
+                known = {k: v for k, v in miou.items() if results.names(run, k)}
+                results.derive(run, known)
+            finish(console, args.out, runs)
+            return 0
+        return measure(console, args, start)
+    except DeployError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return USAGE
+
+
+def measure(console, args, start) -> int:
+    if not args.models:
+        raise DeployError('name a config, CONFIG.py=CHECKPOINT.pth, or an artefact')
+    models = combinations.read_models(args.models)
+    miou = results.read_miou(args.miou)
+    settings = Settings(
+        args.threads or machine.usable_cores(),
+        args.warmups,
+        args.runs,
+        args.rounds,
+        args.device,
+        args.evaluate,
+        args.one_model_at_a_time,
+        args.timeout,
+        args.trial,
+        args.cfg_options,
+    )
+    chosen = choose(args, models)
+    if args.images:
+        frames = read_frames(args.images, tuple(args.frame_size), args.frames)
+    else:
+        frames = synthetic_frames(tuple(args.frame_size), args.frames)
+    images = {
+        'source': args.images or 'synthetic navel oranges',
+        'size': list(args.frame_size),
+        'frames': len(frames),
+    }
+    run = results.new_run(
+        settings,
+        images,
+        machine.describe_machine(),
+        machine.describe_versions(),
+        machine.describe_environment(environment_of(settings.threads)),
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    logs = args.out / 'logs'
+    logs.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='benchmark-') as scratch:
+        rounds = Rounds(
+            settings,
+            scratch,
+            logs,
+            lambda line: console.print(line, markup=False, highlight=False),
+            start,
+            lambda: results.write_runs(args.out / 'benchmark.json', [run]),
+        )
+        run['models'], run['entries'] = rounds.models, rounds.entries
+        interrupted = False
+        try:
+            with kill_as_ctrl_c():
+                rounds.run(chosen, frames)
+            run['complete'] = True
+        except KeyboardInterrupt:
+            interrupted = True
+    try:
+        results.derive(run, miou)
+    except DeployError:
+        # a name in --miou is no reason to lose what was measured
+        finish(console, args.out, [results.derive(run)])
+        raise
+    finish(console, args.out, [run])
+    if interrupted:
+        return INTERRUPTED
+    return FAILED if any(e['status'] == 'failed' for e in run['entries']) else 0
+
+
+def choose(args, models):
+    if not args.passes:
+        pairs = combinations.read_backends(
+            args.backends or combinations.DEFAULT_BACKENDS, args.precisions
+        )
+        return combinations.combinations_of(models, pairs)
+    from fastsegformer_mm.deploy.reparameterize import PASSES
+
+    pairs = combinations.read_backends(
+        args.backends or ('torch', 'onnxruntime', 'openvino'), args.precisions
+    )
+    return combinations.pass_combinations(models, pairs, tuple(PASSES))
+
+
+def finish(console, folder, runs):
+    files = report.write(folder, runs)
+    report.show(console, runs)
+    for line in report.missing(runs):
+        console.print(f'no point in the pictures: {line}', highlight=False)
+    console.print(f'wrote {", ".join(map(str, files))}', highlight=False)
+
+
+@contextlib.contextmanager
+def kill_as_ctrl_c():
+    """A kill ends the processes in order, as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
