@@ -82,7 +82,7 @@ def finish_frame(frame: Frame, segmentation, settings: FrameSettings) -> Finishe
     """
     start = time.perf_counter()
     mask, card = segmentation.mask, segmentation.card
-    part = settings.parts and settings.parts(frame.name, mask.shape)
+    part = settings.parts and settings.parts(frame.name, mask.shape, frame.origin)
     figures = measure(mask, card, part, settings.min_region, settings.max_boxes)
     grade, reasons = settings.grading(figures) if settings.grading else (None, [])
     record = {

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from mmengine.config import Config
+import yaml
+
+from fastsegformer_mm.visualization.drawing import background_class
 
 from ..errors import DeployError
 from .measure import ClassFigures
@@ -109,8 +111,9 @@ def read_grading(path, classes: Sequence[str]) -> Grading:
     """A grading rule from its file; see configs/grading.
 
     Args:
-        path (str | Path): A .yml, .json or .py file.
-        classes (Sequence[str]): Names of the classes that a rule may speak of.
+        path (str | Path): A YAML or JSON file.
+        classes (Sequence[str]): Of the model. A rule may speak of all of them but
+            the background.
 
     Raises:
         DeployError: The file is not there or is no grading rule for these classes.
@@ -118,10 +121,11 @@ def read_grading(path, classes: Sequence[str]) -> Grading:
     if not Path(path).is_file():
         raise DeployError(f'{path}: no such grading rule; expected a .yml file')
     try:
-        rule = Config.fromfile(path).to_dict()
-    except Exception as error:
-        # YAML's errors, and whatever a .py does
-        raise DeployError(f'{path}: cannot be read: {error}') from error
+        rule = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DeployError(f'{path}: cannot be read as YAML: {error}') from error
+    background = background_class(classes)
+    classes = [name for k, name in enumerate(classes) if k != background]
     return _Reader(str(path), tuple(classes)).rule(rule)
 
 

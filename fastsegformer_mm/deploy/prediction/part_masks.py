@@ -34,12 +34,16 @@ class PartMasks:
                 'NAME.png for every image NAME, or one mask for all'
             )
 
-    def __call__(self, name: str, shape: tuple[int, int]) -> np.ndarray | None:
+    def __call__(
+        self, name: str, shape: tuple[int, int], origin: str | None = None
+    ) -> np.ndarray | None:
         """The mask of a frame, uint8 of (H, W), or None where there is none.
 
         Args:
             name (str): The frame's name, with subfolders, without suffix.
             shape (tuple[int]): Its height and width.
+            origin (str, optional): What errors call the frame. Defaults to None,
+                ``name``.
 
         Raises:
             ReadError: It cannot be read, or has another size.
@@ -50,25 +54,33 @@ class PartMasks:
             path = path / f'{name}.png'
             if not path.is_file():
                 return None
-        mask = _read(path)
+        origin = origin or name
+        mask = _read(path, origin)
         if mask.shape != tuple(shape):
             height, width = mask.shape
             raise ReadError(
-                name,
+                origin,
                 f'its part mask {path} is {width}x{height} pixels; expected those of '
                 f'the frame, {shape[1]}x{shape[0]}',
             )
         return mask
 
 
-@functools.lru_cache(maxsize=4)
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path, origin: str) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            # indices of a palette stay what they are
-            mask = np.asarray(image)
+        # the time tells a mask that was drawn anew, as while a camera is read
+        return _decode(path, path.stat().st_mtime_ns)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ReadError(str(path), f'the part mask cannot be read: {error}') from error
+        raise ReadError(
+            origin, f'its part mask {path} cannot be read: {error}'
+        ) from error
+
+
+@functools.lru_cache(maxsize=4)
+def _decode(path: Path, changed: int) -> np.ndarray:
+    with Image.open(path) as image:
+        # indices of a palette stay what they are
+        mask = np.asarray(image)
     if mask.ndim == 3:
         # grey with alpha has two channels, colours with alpha four
         mask = mask[..., : 3 if mask.shape[2] > 2 else 1].any(2)

@@ -1,0 +1,85 @@
+"""A segmentor whose masks can be read off the frames, and frames for it."""
+
+import time
+
+import cv2
+import numpy as np
+
+from fastsegformer_mm.deploy import ModelCard, Segmentation
+
+CARD = ModelCard(
+    name='colours',
+    classes=('background', 'ulcer', 'rust'),
+    palette=((0, 0, 0), (0, 128, 0), (128, 0, 0)),
+    size=(64, 64),
+    checkpoint='best.pth',
+    sha256='1' * 64,
+)
+
+
+class ColourSegmentor:
+    """Green pixels are class 1, red ones class 2.
+
+    Args:
+        delay (float): Seconds that the network takes.
+        on_frame (Callable, optional): Called with the number of frames so far.
+    """
+
+    card = CARD
+
+    def __init__(self, delay=0.0, on_frame=None):
+        self.delay, self.on_frame, self.count = delay, on_frame, 0
+
+    def segment(self, frame):
+        self.count += 1
+        if self.on_frame:
+            self.on_frame(self.count)
+        time.sleep(self.delay)
+        mask = np.zeros(frame.shape[:2], np.uint8)
+        mask[frame[..., 1] > 160] = 1
+        mask[frame[..., 2] > 160] = 2
+        seconds = {'preprocess': 0.001, 'network': 0.004, 'postprocess': 0.002}
+        return Segmentation(mask, CARD, seconds)
+
+
+def picture(number=0, shape=(48, 64)):
+    """A green square of 8x8 in a place of its own, and a red bar of 2x20."""
+    image = np.full((*shape, 3), 40, np.uint8)
+    left = 2 * (number % 24)
+    image[8:16, left : left + 8] = (0, 255, 0)
+    image[40:42, 30:50] = (0, 0, 255)
+    return image
+
+
+def write_images(folder, names):
+    """PNG files, the k-th of ``picture(k)``."""
+    for k, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), picture(k))
+
+
+def write_video(path, count, shape=(48, 64), rate=20.0):
+    """A video of pictures 0 to count - 1 without loss."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(
+        str(path),
+        cv2.CAP_FFMPEG,
+        cv2.VideoWriter_fourcc(*'FFV1'),
+        rate,
+        shape[::-1],
+    )
+    for k in range(count):
+        writer.write(picture(k, shape))
+    writer.release()
+
+
+def read_video(path):
+    """All frames of a video."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    frames = []
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return frames
+        frames.append(frame)
