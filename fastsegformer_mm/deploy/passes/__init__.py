@@ -4,6 +4,7 @@ Each is a function of a network, which it changes in place, and an example of it
 input, and returns how many places it changed.
 """
 
+from .attention import simplify_attention
 from .conv_bn import fold_conv_bn
 from .early_classifier import classify_before_resize
 from .layer_scale import fold_layer_scale
@@ -18,6 +19,7 @@ PASSES = {
     'norm_conv': fold_norm_conv,
     'pool_mixer': simplify_pool_mixer,
     'layer_scale': fold_layer_scale,
+    'attention': simplify_attention,
     'early_classifier': classify_before_resize,
 }
 

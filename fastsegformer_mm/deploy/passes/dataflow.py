@@ -96,6 +96,10 @@ class Dataflow(TorchFunctionMode):
         """Whether the forward pass came through it."""
         return bool(self._written[module])
 
+    def output(self, module: nn.Module):
+        """What it put out the first time."""
+        return self._written[module][0]
+
     def only_reader(self, module: nn.Module):
         """The one that reads its one output, None when there are none or several."""
         readers = self.readers(module)

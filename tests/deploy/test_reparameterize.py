@@ -1,0 +1,203 @@
+"""The deploy form of whole networks."""
+
+import copy
+import runpy
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import fastsegformer_mm.deploy.reparameterize as module
+from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.network import DeployNetwork, load_network
+from fastsegformer_mm.deploy.reparameterize import PASSES, reparameterize
+
+ROOT = Path(__file__).parents[2]
+build = runpy.run_path(str(ROOT / 'tests' / 'golden' / 'networks.py'))['build']
+trained_like = runpy.run_path(str(Path(__file__).with_name('trained_like.py')))[
+    'trained_like'
+]
+
+# places that each pass changes, in the order of PASSES, when all run
+COUNTS = {
+    'fastsegformer_e': [2, 112, 2, 0, 18, 5, 1],
+    'fastsegformer_e_ppm': [2, 108, 2, 0, 18, 5, 1],
+    'fastsegformer_e_noirb': [2, 109, 2, 0, 18, 5, 0],
+    'fastsegformer_e_ppm_noirb': [2, 105, 2, 0, 18, 5, 0],
+    'fastsegformer_p': [2, 26, 14, 12, 24, 0, 1],
+    'fastsegformer_p_ppm': [2, 22, 14, 12, 24, 0, 1],
+    'fastsegformer_p_noirb': [2, 23, 14, 12, 24, 0, 0],
+    'fastsegformer_p_ppm_noirb': [2, 19, 14, 12, 24, 0, 0],
+    'fastsegformer_s24': [2, 38, 26, 24, 48, 0, 0],
+    'fastsegformer_s36': [2, 47, 38, 36, 72, 0, 0],
+    'fastsegformer_swin_t': [0, 47, 0, 0, 0, 0, 0],
+}
+RIVALS = {
+    'fast-scnn': (44, 0),
+    'bisenetv2': (53, 0),
+    'pidnet-s': (66, 13),  # the rest stands in front of an activation
+    'segformer_mit-b0': (5, 0),
+}
+
+
+@pytest.fixture(scope='module')
+def network():
+    """A trained-like network by name, one at a time in memory."""
+    kept = {}
+
+    def get(name):
+        if name not in kept:
+            kept.clear()
+            kept[name] = trained_like(DeployNetwork(build(name)))
+        return kept[name]
+
+    return get
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """What the passes of a run reported."""
+    seen = {}
+
+    def watched(name, function):
+        def run(*args):
+            seen[name] = function(*args)
+            return seen[name]
+
+        return run
+
+    for name, function in list(module.FUNCTIONS.items()):
+        monkeypatch.setitem(module.FUNCTIONS, name, watched(name, function))
+    return seen
+
+
+def image(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def difference(one, other, x):
+    """Largest difference of two networks, a share of the largest logit."""
+    expected = one(x)
+    return float((other(x) - expected).abs().max() / expected.abs().max())
+
+
+def norms(network, kinds=_BatchNorm):
+    return sum(isinstance(m, kinds) for m in network.modules())
+
+
+@pytest.mark.parametrize('name', COUNTS)
+def test_equal_with_all_passes(name, network, counts):
+    fast = reparameterize(network(name))
+    assert [counts[key] for key in PASSES] == COUNTS[name]
+    assert difference(network(name), fast, image(2, 3, 67, 45)) < 1e-5
+    assert norms(fast) == 0
+
+
+@pytest.mark.parametrize('name', ['fastsegformer_e', 'fastsegformer_p'])
+def test_equal_in_double_precision_pass_by_pass(name, network, counts):
+    """No rounding to hide behind."""
+    exact = copy.deepcopy(network(name)).double()
+    x, example = image(2, 3, 45, 33).double(), image(1, 3, 32, 32)
+    alone = {}
+    for key in PASSES:
+        fast = reparameterize(exact, [key], example)
+        alone[key] = counts[key]
+        assert difference(exact, fast, x) < 1e-12, key
+    # without the others, norms at the end of a block fold into the next one too
+    expected = dict(zip(PASSES, COUNTS[name]))
+    if name == 'fastsegformer_e':
+        expected['norm_conv'] += 2
+    assert alone == expected
+    assert difference(exact, reparameterize(exact, example=example), x) < 1e-12
+
+
+def test_what_is_left_of_e(network):
+    before = Counter(type(m).__name__ for m in network('fastsegformer_e').modules())
+    fast = reparameterize(network('fastsegformer_e'))
+    after = Counter(type(m).__name__ for m in fast.modules())
+    assert before['BatchNorm2d'] == 116
+    gone = ('BatchNorm2d', 'Block', 'Attention', 'StridedAttention')
+    assert [after[key] for key in gone] == [0, 0, 0, 0]
+    assert after['Conv2d'] == before['Conv2d']
+    assert not [k for k, _ in fast.named_parameters() if 'layer_scale' in k]
+    assert fast.segmentor.decode_head.branch.fuse[1].out_channels == 4
+
+
+def test_what_is_left_of_p(network):
+    fast = reparameterize(network('fastsegformer_p'))
+    left = [m for m in fast.modules() if isinstance(m, nn.GroupNorm)]
+    # one before each feed-forward and one at each output that is read
+    assert norms(network('fastsegformer_p'), nn.GroupNorm) == 28
+    assert len(left) == 14
+    assert not any(m.affine for m in left)
+    assert not [k for k, _ in fast.named_parameters() if 'layer_scale' in k]
+
+
+def test_the_network_itself_stays(network):
+    original = network('fastsegformer_p')
+    kept = {k: v.clone() for k, v in original.state_dict().items()}
+    kinds = [type(m) for m in original.modules()]
+    fast = reparameterize(original)
+    assert [type(m) for m in original.modules()] == kinds
+    assert all(torch.equal(v, kept[k]) for k, v in original.state_dict().items())
+    assert not fast.training
+    assert not any(p.requires_grad for p in fast.parameters())
+
+
+def test_only_the_passes_asked_for(network, counts):
+    fast = reparameterize(network('fastsegformer_p'), ['conv_bn', 'unread_norms'])
+    assert counts == {'conv_bn': 26, 'unread_norms': 2}
+    assert norms(fast) == 0
+    assert norms(fast, nn.GroupNorm) == 26
+    same = reparameterize(network('fastsegformer_p'), [])
+    assert norms(same) == 26
+
+
+def test_example_of_another_size(network):
+    """The bias of the attention is laid out for it, and right for the others."""
+    original = network('fastsegformer_e')
+    fast = reparameterize(original, example=image(1, 3, 96, 64))
+    grids = {
+        name: part.grid for name, part in fast.named_modules() if hasattr(part, 'grid')
+    }
+    assert set(grids.values()) == {(3, 2), (6, 4)}
+    for size in ((96, 64), (64, 96), (224, 224)):
+        assert difference(original, fast, image(1, 3, *size)) < 1e-5
+
+
+@pytest.mark.parametrize('name', RIVALS)
+def test_other_networks(name, counts):
+    config = f'configs/comparison/{name}_1xb32-100e_neu-seg-224x224.py'
+    original, _ = load_network(ROOT / config, allow_random=True)
+    trained_like(original)
+    fast = reparameterize(original)
+    assert (counts['conv_bn'], norms(fast)) == RIVALS[name]
+    assert difference(original, fast, image(2, 3, 96, 64)) < 1e-4
+
+
+def test_errors(network, monkeypatch):
+    original = network('fastsegformer_p')
+    with pytest.raises(DeployError, match=r"passes has \['conv'\]; .*'conv_bn'"):
+        reparameterize(original, ['conv'])
+    with pytest.raises(DeployError, match=r'torch.bfloat16; expected float32'):
+        reparameterize(copy.deepcopy(original).bfloat16())
+
+    def wrong(network, example):
+        network.segmentor.decode_head.conv_seg.bias.data += 1
+        return 1
+
+    monkeypatch.setitem(module.FUNCTIONS, 'conv_bn', wrong)
+    with pytest.raises(DeployError, match=r'\(conv_bn 1\) differs .* by \d'):
+        reparameterize(original, ['conv_bn'])
+
+
+def test_log(network, monkeypatch):
+    lines = []
+    monkeypatch.setattr(module, 'print_log', lambda text, **_: lines.append(text))
+    reparameterize(network('fastsegformer_p'), ['unread_norms', 'layer_scale'])
+    assert len(lines) == 1
+    assert lines[0].startswith('Deploy form: unread_norms 2, layer_scale 24; differs')
