@@ -3,7 +3,9 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
+from mmengine.config import Config
 
 from fastsegformer_mm.deploy import ModelCard
 from fastsegformer_mm.deploy.benchmark.combination import (
@@ -163,3 +165,55 @@ def network(name, checkpoint='best.pth'):
 
 
 FAILURE = DeployError('this runtime has no bf16')
+
+
+def write_config(tmp_path):
+    """A small network with a test set of two images."""
+    for kind in ('images', 'annotations'):
+        (tmp_path / 'data' / kind).mkdir(parents=True)
+    for i, value in enumerate((0, 1)):
+        image = np.full((40, 48, 3), 60 * value, np.uint8)
+        cv2.imwrite(str(tmp_path / f'data/images/{i}.jpg'), image)
+        label = np.full((40, 48), value, np.uint8)
+        cv2.imwrite(str(tmp_path / f'data/annotations/{i}.png'), label)
+    norm = dict(type='BN')
+    cfg = Config(
+        dict(
+            default_scope='mmseg',
+            custom_imports=dict(imports=['fastsegformer_mm']),
+            model=dict(
+                type='EncoderDecoder',
+                data_preprocessor=dict(
+                    type='SegDataPreProcessor', mean=[0.0] * 3, std=[255.0] * 3,
+                    bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=(32, 32),
+                ),
+                backbone=dict(
+                    type='ResNetV1c', depth=18, base_channels=4, norm_cfg=norm
+                ),
+                decode_head=dict(
+                    type='FCNHead', in_channels=32, channels=8, num_convs=1,
+                    num_classes=4, norm_cfg=norm, align_corners=True,
+                    loss_decode=dict(type='CrossEntropyLoss'),
+                ),
+                test_cfg=dict(mode='whole'),
+            ),
+            test_dataloader=dict(
+                batch_size=1,
+                dataset=dict(
+                    type='NEUSegDataset',
+                    data_root=str(tmp_path / 'data'),
+                    data_prefix=dict(img_path='images', seg_map_path='annotations'),
+                    pipeline=[
+                        dict(type='LoadImageFromFile'),
+                        dict(type='LetterBox', size=(32, 32)),
+                        dict(type='LoadAnnotations'),
+                        dict(type='PackSegInputs'),
+                    ],
+                ),
+            ),
+            test_evaluator=dict(type='DefectIoUMetric'),
+        )
+    )  # fmt: skip
+    path = tmp_path / 'tiny_1xb8-1i_neu-seg-32x32.py'
+    cfg.dump(path)
+    return path

@@ -1,5 +1,6 @@
 """Order of the turns, what fails, what is compared: with stand-ins for processes."""
 
+import itertools
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,7 +46,7 @@ def test_the_last_comes_to_rest_before_the_next(tmp_path):
     process = case.FakeProcess.fresh(**{'openvino spins': 1.5})
     rounds = case.run_rounds(tmp_path, process, [case.network('a')], BACKENDS, rounds=2)
     order = [call[::2] for call in process.calls if call[0] in ('measure', 'rest')]
-    pairs = list(zip(order, order[1:]))
+    pairs = list(itertools.pairwise(order))
     waited = [who for who, (kind, _) in pairs if who[0] == 'measure' and kind == 'rest']
     assert len(waited) == 5
     assert all(a[1] == b[1] for a, b in pairs if b[0] == 'rest')
