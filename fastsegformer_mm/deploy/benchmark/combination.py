@@ -187,12 +187,12 @@ def read_backends(specs: Sequence[str], precisions: Sequence[str]):
 def combinations_of(
     models: Sequence[Model], backends: Sequence[tuple[str, str]]
 ) -> list[Combination]:
-    """Each config on each runtime, eager float32 first, then its artefacts.
+    """Each config on each runtime, eager float32 first, then the artefacts.
 
     Eager PyTorch in float32 is always there, as what the others are compared with.
     """
     out = []
-    for model in models:
+    for model in sorted(models, key=lambda model: model.artefact):
         if model.artefact:
             out.append(Combination(model, ARTEFACTS[Path(model.source).suffix], 'auto'))
             continue
