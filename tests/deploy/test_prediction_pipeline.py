@@ -73,7 +73,7 @@ def test_a_folder(photos, tmp_path):
     out = tmp_path / 'out'
     outcome = predict(photos, out)
     assert (outcome.frames, outcome.failed, outcome.error) == (10, 0, None)
-    found = [r for r in read_records(out)]
+    found = list(read_records(out))
     # in their order, whichever thread was faster
     assert [r['source'] for r in found] == NAMES
     for k, record in enumerate(found):
@@ -152,7 +152,7 @@ def test_a_video(tmp_path):
     write_images(tmp_path / 'in', ['a.png'])
     outcome = predict(tmp_path / 'in', out, streams=StreamSettings(every=2))
     assert outcome.frames == 6
-    assert [k for k in records(out)] == [('a.png', None)] + [
+    assert list(records(out)) == [('a.png', None)] + [
         ('belt.mkv', k) for k in (0, 2, 4, 6, 8)
     ]
     masks = read_video(out / 'masks/belt.mkv')

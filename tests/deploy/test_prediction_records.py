@@ -213,9 +213,10 @@ def test_records_without_manifest_are_nobodys(tmp_path):
 
 
 def test_one_run_at_a_time(tmp_path):
-    with RunFolder(tmp_path, {}):
-        with pytest.raises(DeployError, match='another run is writing into'):
-            RunFolder(tmp_path, {}).__enter__()
+    second = RunFolder(tmp_path, {})
+    busy = pytest.raises(DeployError, match='another run is writing into')
+    with RunFolder(tmp_path, {}), busy:
+        second.__enter__()
     with RunFolder(tmp_path, {}):
         pass
 

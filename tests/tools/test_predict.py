@@ -1,0 +1,373 @@
+"""The command: what it prints, writes and exits with, also when it is killed."""
+
+import csv
+import json
+import multiprocessing
+import os
+import runpy
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from fastsegformer_mm.deploy import DefectSegmentor, ModelCard
+from fastsegformer_mm.deploy.network import load_network
+from fastsegformer_mm.deploy.prediction.pipeline import Outcome
+from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
+
+TESTS = Path(__file__).parents[1]
+WORKER = Path(__file__).with_name('predict_worker.py')
+cases = runpy.run_path(str(TESTS / 'deploy/prediction_cases.py'))
+tool = runpy.run_path(str(WORKER))['tool']
+ColourSegmentor, read_video, write_images, write_video = (
+    cases[name]
+    for name in ('ColourSegmentor', 'read_video', 'write_images', 'write_video')
+)
+RULE = TESTS.parent / 'configs/grading/navel_orange.yml'
+
+
+@pytest.fixture
+def photos(tmp_path):
+    write_images(tmp_path / 'photos', ['a.png', 'left/a.png', 'left/b.png'])
+    return tmp_path / 'photos'
+
+
+def run(*args, card=None):
+    """Exit code, and what the segmentor was made with."""
+    made = []
+
+    def segmentor(model, **options):
+        made.append((model, options))
+        fake = ColourSegmentor()
+        fake.card = card or fake.card
+        return fake
+
+    return tool.main([*map(str, args)], segmentor), made
+
+
+def lines(out):
+    text = (out / 'defects.jsonl').read_text().splitlines()
+    return [json.loads(line) for line in text]
+
+
+def report(out):
+    return json.loads((out / 'run.json').read_text())
+
+
+def test_a_folder(photos, tmp_path, capsys):
+    out = tmp_path / 'out'
+    code, made = run(
+        'model.onnx', photos, '--out', out, '--backend', 'onnxruntime', '--threads', 1
+    )
+    assert code == 0
+    assert made == [
+        (
+            'model.onnx',
+            dict(
+                backend='onnxruntime',
+                device='auto',
+                threads=1,
+                precision='auto',
+                checkpoint=None,
+                cfg_options=None,
+            ),
+        )
+    ]
+    said = capsys.readouterr().out
+    assert f'3 frames into {out}' in said
+    assert 'network' in said
+    found = report(out)
+    assert [found[k] for k in ('status', 'frames', 'records', 'failed', 'skipped')] == [
+        'complete',
+        3,
+        3,
+        0,
+        0,
+    ]
+    assert found['milliseconds']['network'] == pytest.approx(4)
+    assert found['ratio_to_network'] == pytest.approx(
+        found['seconds'] / 3 / 0.004, rel=0.01
+    )
+    assert found['frames_per_second'] == pytest.approx(3 / found['seconds'], rel=0.01)
+    # lists and tuples are the same in JSON
+    assert ModelCard.from_json(json.dumps(found['model'])) == ColourSegmentor.card
+    assert {'fastsegformer_mm', 'opencv', 'torch'} <= set(found['versions'])
+    assert found['options']['threads'] == 1
+    # once more: nothing to do
+    assert run('model.onnx', photos, '--out', out)[0] == tool.USAGE
+    assert 'backend was "onnxruntime", now it is "auto"' in capsys.readouterr().err
+    assert run('model.onnx', photos, '--out', out, '--backend', 'onnxruntime')[0] == 0
+    assert '0 frames into' in (said := capsys.readouterr().out)
+    assert '3 inputs were done before' in said
+    assert report(out)['records'] == 3
+    assert run('model.onnx', photos, '--out', out, '--overwrite')[0] == 0
+    assert '3 frames into' in capsys.readouterr().out
+
+
+def test_another_model_is_another_run(photos, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert run('m.onnx', photos, '--out', out)[0] == 0
+    other = replace(ColourSegmentor.card, sha256='2' * 64)
+    assert run('m.onnx', photos, '--out', out, card=other)[0] == 2
+    assert 'the outputs of another run: model was' in capsys.readouterr().err
+    # more images of the same folder are not
+    write_images(photos, ['c.png'])
+    assert run('m.onnx', photos, '--out', out)[0] == 0
+    assert report(out)['frames'] == 1
+    # those of another folder are
+    assert run('m.onnx', photos / 'left', '--out', out)[0] == 2
+
+
+def test_unreadable_files(photos, tmp_path, capsys):
+    (photos / 'left/a.png').write_bytes(b'x')
+    assert run('m.onnx', photos, '--out', tmp_path / 'out')[0] == 1
+    said = capsys.readouterr()
+    assert '2 frames into' in said.out
+    assert '1 could not be read:\n  left/a.png: 1 bytes that are no' in said.err
+    assert report(tmp_path / 'out')['failures'][0][0] == 'left/a.png'
+
+
+def test_options_reach_the_outputs(photos, tmp_path):
+    out = tmp_path / 'out'
+    write_video(photos / 'v.mkv', 9)
+    parts = tmp_path / 'part.png'
+    cv2.imwrite(str(parts), np.full((48, 64), 255, np.uint8))
+    rule = tmp_path / 'rule.yml'
+    rule.write_text(
+        'otherwise: good\ngrades:\n- name: bad\n'
+        '  any: [{class: ulcer, pixels_above: 63}]\n'
+    )
+    code, _ = run(
+        'm.onnx',
+        photos,
+        '--out',
+        out,
+        '--grading',
+        rule,
+        '--part-masks',
+        parts,
+        '--opacity',
+        1,
+        '--overlay-format',
+        'png',
+        '--no-masks',
+        '--min-region',
+        50,
+        '--max-boxes',
+        0,
+        '--every',
+        4,
+        '--max-frames',
+        2,
+        '--video-format',
+        'mkv',
+        '--workers',
+        1,
+    )
+    assert code == 0
+    found = lines(out)
+    assert [(r['source'], r['frame']) for r in found] == [
+        ('a.png', None),
+        ('v.mkv', 0),
+        ('v.mkv', 4),
+        ('left/a.png', None),
+        ('left/b.png', None),
+    ]
+    assert {r['grade'] for r in found} == {'bad'}
+    assert {r['part_pixels'] for r in found} == {48 * 64}
+    assert found[0]['overlay'] == 'overlays/a.png'
+    assert found[1]['overlay'] == 'overlays/v.mkv'
+    figures = found[0]['classes']
+    assert (figures['rust']['regions'], figures['ulcer']['boxes']) == (0, [])
+    assert not (out / 'masks').exists()
+    drawn = cv2.imread(str(out / 'overlays/a.png'))
+    # class 1 at full brightness, all of it
+    assert drawn[12, 4].tolist() == [0, 255, 0]
+    assert len(read_video(out / 'overlays/v.mkv')) == 2
+    other = tmp_path / 'other'
+    assert run('m', photos, '--out', other, '--no-overlays', '--limit', 2)[0] == 0
+    assert {r['source'] for r in lines(other)} == {'a.png', 'v.mkv'}
+    assert not (other / 'overlays').exists()
+
+
+def test_quality(photos, tmp_path):
+    sizes = []
+    for quality in (10, 95):
+        out = tmp_path / str(quality)
+        assert run('m', photos, '--out', out, '--quality', quality)[0] == 0
+        sizes.append((out / 'overlays/a.jpg').stat().st_size)
+    assert sizes[0] < sizes[1]
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (['--every', '0'], '--every is 0: expected 1 or more'),
+        (['--opacity', '2'], '--opacity is 2.0: expected 0 to 1'),
+        (['--quality', '0'], '--quality is 0: expected 1 to 100'),
+        (['--reconnect', '-1'], '--reconnect is -1: expected 0 or more'),
+        (['--max-frames', '0'], '--max-frames is 0: expected 1 or more'),
+        (['--segment-minutes', '0'], '--segment-minutes is 0.0: expected above 0'),
+    ],
+)
+def test_options_out_of_range(photos, tmp_path, capsys, more, said):
+    with pytest.raises(SystemExit) as error:
+        run('m', photos, '--out', tmp_path / 'out', *more)
+    assert error.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_errors_are_one_line(photos, tmp_path, capsys):
+    out = tmp_path / 'out'
+    for args in (
+        ['nothing'],
+        [photos, '--grading', 'none.yml'],
+        [photos, '--grading', RULE],
+        [photos, '--part-masks', 'none'],
+        ['0', '1'],
+    ):
+        assert run('m', *args, '--out', out)[0] == tool.USAGE
+        said = capsys.readouterr().err
+        assert said.startswith('error: ')
+        assert said.count('\n') == 1
+    assert not out.exists()
+
+
+def test_breaks_off(photos, tmp_path, capsys, monkeypatch):
+    (photos / 'left/b.png').unlink()
+    blocked = tmp_path / 'out/masks/left'
+    blocked.parent.mkdir(parents=True)
+    blocked.write_bytes(b'a file where a folder has to be')
+    assert run('m', photos, '--out', tmp_path / 'out')[0] == tool.BROKE_OFF
+    said = capsys.readouterr().err
+    assert 'error: broke off: ' in said
+    assert 'masks/left' in said
+    assert report(tmp_path / 'out')['status'] == 'broke off'
+    blocked.unlink()
+    assert run('m', photos, '--out', tmp_path / 'out')[0] == 0
+    assert len(lines(tmp_path / 'out')) == 2
+
+
+def test_random_weights_are_said(photos, tmp_path, capsys):
+    card = replace(ColourSegmentor.card, checkpoint='')
+    assert run('m', photos, '--out', tmp_path / 'out', card=card)[0] == 0
+    assert 'random weights' in capsys.readouterr().err
+
+
+def test_a_true_network(photos, tmp_path):
+    """What is written is what the segmentor finds."""
+    name = 'fastsegformer-e_efficientformerv2-s0_1xb32-1000e_navel-orange-224x224'
+    cfg = Config.fromfile(TESTS.parent / f'configs/fastsegformer/{name}.py')
+    cfg.test_dataloader.dataset.pipeline[1].size = (64, 64)
+    torch.manual_seed(0)
+    network, card = load_network(cfg, allow_random=True)
+    segmentor = DefectSegmentor((network, card), backend='torch', threads=1)
+    out = tmp_path / 'out'
+    args = ['m', str(photos), '--out', str(out), '--grading', str(RULE)]
+    assert tool.main(args, lambda *a, **k: segmentor) == 0
+    for record in lines(out):
+        frame = cv2.imread(str(photos / record['source']))
+        expected = segmentor.segment(frame).mask
+        assert np.array_equal(np.array(Image.open(out / record['mask'])), expected)
+        for index, figures in zip((1, 2, 3), record['classes'].values()):
+            assert figures['pixels'] == (expected == index).sum()
+        assert record['grade'] in ('reject', 'second', 'first')
+    assert set(report(out)['milliseconds']) > {'preprocess', 'network', 'postprocess'}
+
+
+@pytest.fixture(scope='module')
+def start(tmp_path_factory):
+    """Starts the tool in a process of its own, out of one that has imported it all."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(
+        ['fastsegformer_mm.deploy.prediction', 'fastsegformer_mm.deploy.segmentor']
+    )
+
+    def run_tool(*args):
+        log = tmp_path_factory.mktemp('log') / 'stderr.txt'
+        job = (['m.onnx', *map(str, args)], str(log))
+        process = context.Process(
+            target=runpy.run_path, args=(str(WORKER), {'job': job}, '__main__')
+        )
+        process.start()
+        return process, log
+
+    return run_tool
+
+
+def wait_for_records(process, out, count):
+    deadline = time.monotonic() + 120
+    path = out / 'defects.jsonl'
+    while not path.exists() or path.read_bytes().count(b'\n') < count:
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
+def test_a_signal_leaves_playable_video_and_whole_files(tmp_path, start, name):
+    out = tmp_path / 'out'
+    write_video(tmp_path / 'belt.mkv', 400)
+    process, log = start(tmp_path / 'belt.mkv', '--out', out)
+    wait_for_records(process, out, 5)
+    os.kill(process.pid, getattr(signal, name))
+    process.join(60)
+    assert process.exitcode == tool.INTERRUPTED
+    assert 'stopping: what is in work is completed' in log.read_text()
+    found = lines(out)
+    assert 5 <= len(found) < 400
+    assert [r['frame'] for r in found] == list(range(len(found)))
+    assert len(read_video(out / 'overlays/belt.mp4')) == len(found)
+    assert len(read_video(out / 'masks/belt.mkv')) == len(found)
+    with open(out / 'defects.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r['frame']) for r in rows[::2]] == [r['frame'] for r in found]
+    assert report(out)['status'] == 'interrupted'
+    assert not list(out.rglob('*.tmp*'))
+
+
+def test_a_kill_loses_nothing(tmp_path, start):
+    out = tmp_path / 'out'
+    names = [f'{k:03d}.png' for k in range(120)]
+    write_images(tmp_path / 'photos', names)
+    process, _ = start(tmp_path / 'photos', '--out', out)
+    wait_for_records(process, out, 20)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    # as a kill within a write leaves it
+    with open(out / 'defects.jsonl', 'ab') as file:
+        file.write(b'{"source": "11')
+    before = len(lines_that_are(out))
+    assert 20 <= before < 120
+    assert run('m.onnx', tmp_path / 'photos', '--out', out)[0] == 0
+    assert sorted(r['source'] for r in lines(out)) == names
+    assert report(out)['skipped'] == before
+    with open(out / 'defects.csv', newline='') as file:
+        assert len(list(csv.DictReader(file))) == 240
+    assert sorted(p.name for p in (out / 'masks').iterdir()) == names
+
+
+def lines_that_are(out):
+    return [x for x in (out / 'defects.jsonl').read_bytes().split(b'\n')[:-1] if x]
+
+
+def test_plain_lines_without_a_terminal(capsys):
+    display = ProgressDisplay(200, interval=0.0)
+    display._begin -= 10
+    outcome = Outcome(frames=90, failed=10)
+    with display:
+        display(outcome)
+    said = capsys.readouterr().err
+    assert said == '100/200 frames, 9.0 frames/s, 10 unreadable, 0:00:10 left\n'
+    display = ProgressDisplay(None, interval=60.0)
+    display(outcome)
+    assert capsys.readouterr().err == ''
+    assert 'left' not in display.line(outcome, display._begin + 10)
