@@ -12,6 +12,8 @@ from .machine import title_of
 
 OURS_COLOUR, RIVAL_COLOUR = '#c1440e', '#33658a'
 MARKERS = 'os^Dv<>Pp*Xh'
+# points of mIoU that the axis has at least
+MIN_SPAN = 4
 
 
 def speed_figure(runs: Sequence[dict]) -> Figure | None:
@@ -59,7 +61,7 @@ def speed_figure(runs: Sequence[dict]) -> Figure | None:
     _finish(figure, axes, runs, handles)
     settings = runs[0]['settings']
     axes.set_title(
-        f'{title_of(runs[0]["machine"])}\n{settings["threads"]} threads, '
+        f'{title_of(runs[0]["machine"])}\nthreads: {settings["threads"]}, '
         f'{settings["device"]}',
         fontsize=8,
     )
@@ -173,7 +175,10 @@ def _finish(figure, axes, runs, handles):
     # room for the last name
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * (high / low) ** 0.25)
-    axes.margins(y=0.12)
+    # a hundredth of a point is not to look like a gulf
+    low, high = axes.get_ylim()
+    margin = max(0.0, MIN_SPAN - (high - low)) / 2
+    axes.set_ylim(low - margin, high + margin)
     left_out = missing(runs)
     if left_out:
         figure.text(

@@ -136,14 +136,9 @@ class Process:
 
 
 def environment_of(threads: int) -> dict[str, str]:
-    """Variables of a worker.
+    """Variables of a worker: those of this process, with its number of threads.
 
-    Its pools of threads sleep when they have nothing to do instead of spinning beside
-    the next worker's, unless the environment says otherwise.
+    Whether pools of threads spin while they wait stays as the environment has it, since
+    eager PyTorch is slower where they do not. :meth:`Process.rest` waits for them.
     """
-    environment = dict(
-        os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)
-    )
-    environment.setdefault('OMP_WAIT_POLICY', 'passive')
-    environment.setdefault('KMP_BLOCKTIME', '0')
-    return environment
+    return dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))

@@ -9,6 +9,9 @@ from .machine import title_of
 
 RANDOM = ' *'
 RANDOM_NOTE = '* random weights: its speed is real, its masks mean nothing'
+PEAK_NOTE = (
+    'peak: of the process since the model was loaded, with Python and all packages'
+)
 # cores; more than that and the machine was not idle
 BUSY = 0.1
 
@@ -76,7 +79,7 @@ def heading(run: dict) -> list[str]:
         f'{run["date"]}, commit {(versions.get("commit") or "unknown")[:12]}'
         + ('+' if (versions.get('commit') or '').endswith('+') else ''),
         ', '.join(f'{k} {v}' for k, v in versions.items() if k != 'commit'),
-        f'device {settings["device"]}, {settings["threads"]} threads, batch 1; '
+        f'device {settings["device"]}, threads: {settings["threads"]}, batch 1; '
         f'{settings["warmups"]} warm-ups, then {settings["rounds"]} rounds of '
         f'{settings["runs"]} runs of each stage, in turns',
         f'{images["frames"]} frames of {images["size"][0]}x{images["size"][1]} '
@@ -113,7 +116,7 @@ def runtime_of(entry: dict) -> str:
     """Backend and precision."""
     words = f'{entry["backend"]} {entry["precision"]}'
     if entry['passes'] is not None:
-        words += f', {len(entry["passes"])} passes'
+        words += f', passes: {len(entry["passes"])}'
     return words + (', artefact' if entry['artefact'] else '')
 
 
@@ -195,7 +198,8 @@ def _network(run, entries):
     if all(row[8] == '-' for row in rows):
         for row in (columns, *rows):
             del row[8]
-    return Sheet('Network alone', columns, rows, notes=_notes(run, entries))
+    notes = [PEAK_NOTE, *_notes(run, entries)]
+    return Sheet('Network alone', columns, rows, notes=notes)
 
 
 def _pipeline(run, entries):
@@ -222,7 +226,7 @@ def _pipeline(run, entries):
     ]  # fmt: skip
     notes = [
         'reference: the reference loop, the official way of a frame: Pillow, eager '
-        'float32, softmax, OpenCV on all class planes, argmax',
+        'float32, softmax, OpenCV on all class planes, argmax; its edges differ',
         *_notes(run, entries),
     ]
     return Sheet('From the frame to the mask', columns, rows, notes=notes)
