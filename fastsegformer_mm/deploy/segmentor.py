@@ -141,11 +141,11 @@ class DefectSegmentor:
             frame, a list for a list or tuple, a generator for a generator; it takes a
             frame only when the next result is asked for.
         """
-        if isinstance(frames, np.ndarray):
-            return self.segment(frames)
         if isinstance(frames, (list, tuple)):
             return [self.segment(frame) for frame in frames]
-        if isinstance(frames, Iterable):
+        # names, arrays and tensors can be gone through as well, and hold no frames
+        single = isinstance(frames, (str, bytes)) or hasattr(frames, 'shape')
+        if isinstance(frames, Iterable) and not single:
             return self._stream(frames)
         return self.segment(frames)
 
