@@ -262,10 +262,6 @@ def predict(args, model, inputs, folder, settings) -> int:
         ProgressDisplay(frames_to_come(args, inputs)) as progress,
         stopped_by_signals(halt, progress.say) as signals,
     ):
-        if model.card.random_weights:
-            progress.say(
-                'warning: the model has random weights: what it finds means nothing'
-            )
         outcome = Prediction(
             model,
             inputs,

@@ -255,12 +255,6 @@ def test_breaks_off(photos, tmp_path, capsys, monkeypatch):
     assert len(lines(tmp_path / 'out')) == 2
 
 
-def test_random_weights_are_said(photos, tmp_path, capsys):
-    card = replace(ColourSegmentor.card, checkpoint='')
-    assert run('m', photos, '--out', tmp_path / 'out', card=card)[0] == 0
-    assert 'random weights' in capsys.readouterr().err
-
-
 def test_a_true_network(photos, tmp_path):
     """What is written is what the segmentor finds."""
     name = 'fastsegformer-e_efficientformerv2-s0_1xb32-1000e_navel-orange-224x224'

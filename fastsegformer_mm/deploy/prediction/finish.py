@@ -2,7 +2,7 @@
 
 import io
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -95,7 +95,7 @@ def finish_frame(frame: Frame, segmentation, settings: FrameSettings) -> Finishe
         'part_pixels': None if part is None else int(cv2.countNonZero(part)),
         'grade': grade,
         'reasons': reasons,
-        'classes': {name: asdict(f) for name, f in figures.items()},
+        'classes': {name: dict(vars(f)) for name, f in figures.items()},
         'mask': None,
         'overlay': None,
         'stamp': frame.stamp,

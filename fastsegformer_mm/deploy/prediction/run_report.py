@@ -51,8 +51,8 @@ def run_report(outcome: Outcome, card, options: dict, kept: int = 0) -> dict:
         'failed': outcome.failed,
         'failures': [list(failure) for failure in outcome.failures],
         'dropped': outcome.dropped,
-        'seconds': round(outcome.seconds, 3),
-        'frames_per_second': each and round(1 / each, 3),
+        'seconds': round(outcome.seconds, 6),
+        'frames_per_second': each and round(1 / each, 4),
         'milliseconds': {
             stage: round(1000 * seconds, 4)
             for stage, seconds in outcome.means().items()
