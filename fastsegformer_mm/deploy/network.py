@@ -3,7 +3,6 @@
 import copy
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
@@ -45,12 +44,13 @@ class DeployNetwork(nn.Module):
                 'window runs the network many times a frame. Set '
                 "model.test_cfg=dict(mode='whole')"
             )
-        self.segmentor = copy.deepcopy(segmentor).eval().requires_grad_(False)
+        self.segmentor = copy.deepcopy(segmentor)
         self.segmentor.data_preprocessor = nn.Identity()
         if getattr(self.segmentor, 'auxiliary_head', None) is not None:
             # deep supervision: no test computes these
             self.segmentor.auxiliary_head = None
         self.align_corners = segmentor.align_corners
+        self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
         """See the class."""
@@ -130,6 +130,5 @@ def load_network(config, checkpoint=None, cfg_options=None, allow_random=False):
         if meta.get('classes') and meta.get('palette'):
             classes = (meta['classes'], meta['palette'])
         name, digest = Path(checkpoint).name, weights_digest(weights)
-    with torch.no_grad():
-        network = DeployNetwork(segmentor).eval()
+    network = DeployNetwork(segmentor)
     return network, ModelCard.from_config(cfg, segmentor, name, digest, classes)

@@ -54,8 +54,9 @@ class DefectSegmentor:
 
     Attributes:
         card (ModelCard): Classes, colours and sizes.
-        backend (Backend): Called with what ``preprocess`` gives, it returns what
-            ``postprocess`` takes.
+        backend (Backend): Called with the image of ``preprocess``, it returns what
+            ``postprocess`` takes. (An artefact with masks and without frames in its
+            graph takes the frame's height and width after it, int64.)
         preprocess (Preprocess): From a frame to (image, placement).
         postprocess (Postprocess): From (logits, placement) to the mask.
 
@@ -95,7 +96,7 @@ class DefectSegmentor:
         if trained and (name, device) != ('torch', 'cpu'):
             network = reparameterize(network)
         strict = precision != 'auto'
-        precision = self._precision(kind, precision)
+        precision = self._precision(kind, name, precision)
         # before the backend, which asks PyTorch for its number of threads
         self._share = ThreadShare(threads if name in ('torch', 'compile') else 1)
         try:
@@ -117,12 +118,14 @@ class DefectSegmentor:
                 level=30,
             )
 
-    def _precision(self, kind, wanted):
+    def _precision(self, kind, backend, wanted):
         """What to compute in, of what the model allows."""
         given = self.card.precision if kind != 'network' else 'fp32'
         if wanted in ('auto', given):
             return given
-        if given != 'fp32' or wanted == 'int8':
+        # ONNX Runtime computes in what is written in the file
+        written = kind == '.onnx' and backend == 'onnxruntime'
+        if given != 'fp32' or wanted == 'int8' or written:
             raise DeployError(
                 f'precision={wanted!r}: {self.card.name} is in {given}; expected '
                 f"'auto' or {given!r}. Export it with tools/deployment/export.py "
@@ -164,7 +167,7 @@ class DefectSegmentor:
             start = time.perf_counter()
             self._image, where = self.preprocess(frame, self._image)
             prepared = time.perf_counter()
-            logits = self.backend.infer(self._image)
+            logits = self.backend.infer(*self._inputs(self._image, where))
             computed = time.perf_counter()
             mask = self.postprocess(logits, where)
             end = time.perf_counter()
@@ -177,6 +180,12 @@ class DefectSegmentor:
                 'postprocess': end - computed,
             },
         )
+
+    def _inputs(self, image, where):
+        """Of the runtime: a graph that ends in masks has to know their size."""
+        if self.card.with_post and not self.card.with_pre:
+            return image, np.array(where.frame, np.int64)
+        return (image,)
 
     def describe(self) -> dict:
         """What runs, how: for reports of measurements.

@@ -33,6 +33,14 @@ class Whole(nn.Module):
         return torch.maximum(blue.to(torch.uint8), 2 * red.to(torch.uint8))
 
 
+class End(nn.Module):
+    """From image and size to a mask of that size: 1 where any pixel is positive."""
+
+    def forward(self, image, size):
+        mask = (image.amax((1, 2, 3)) > 0).to(torch.uint8)
+        return mask[:, None, None].expand(-1, size[0], size[1])
+
+
 @pytest.fixture(scope='module')
 def model():
     return cases.small_network(), cases.make_network()[1]
@@ -114,6 +122,28 @@ class TestFiles:
                 assert found.mask.dtype == np.uint8
                 assert np.array_equal(found.mask, expected)
 
+    def test_masks_of_the_size_told(self, tmp_path, model, index):
+        _, card = model
+        content = tmp_path / 'end.onnx'
+        torch.onnx.export(
+            End(),
+            (torch.zeros(1, 3, 64, 64), torch.tensor([8, 8])),
+            str(content),
+            input_names=['image', 'frame_size'],
+            output_names=['mask'],
+            dynamic_axes={'mask': {1: 'h', 2: 'w'}},
+            dynamo=False,
+        )
+        card = dataclasses.replace(card, with_post=True, shape=(64, 64))
+        path = write(tmp_path, content.read_bytes(), card)[index]
+        with DefectSegmentor(path, device='cpu') as segmentor:
+            for shape in ((40, 50), (30, 20), (40, 50)):
+                frame = cases.frame(*shape)
+                mask = segmentor(frame).mask
+                image, _ = segmentor.preprocess(frame)
+                assert mask.shape == shape
+                assert set(np.unique(mask)) == {int(image.max() > 0)}
+
     def test_broken(self, files, tmp_path, index):
         path = tmp_path / files[index].name
         path.write_bytes(files[index].read_bytes()[:200])
@@ -163,6 +193,11 @@ class TestPrecision:
         else:
             with pytest.raises(DeployError, match='does not compute in it'):
                 DefectSegmentor(path, precision='bf16')
+
+    def test_onnx_runtime_computes_in_what_is_written(self, artefact):
+        path = artefact('fp32')[0]
+        with pytest.raises(DeployError, match="precision='fp16': .* is in fp32"):
+            DefectSegmentor(path, 'onnxruntime', 'cpu', precision='fp16')
 
     @pytest.mark.parametrize('precision', ['int8', 'bf16'])
     def test_no_way_back_to_float32(self, artefact, precision):
