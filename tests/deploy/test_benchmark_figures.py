@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fastsegformer_mm.deploy.benchmark.agreement import agree
+from fastsegformer_mm.deploy.benchmark.combination import combinations_of
 from fastsegformer_mm.deploy.benchmark.machine import (
     commit,
     describe_environment,
@@ -21,6 +22,7 @@ from fastsegformer_mm.deploy.benchmark.machine import (
 )
 from fastsegformer_mm.deploy.benchmark.results import (
     by_machine,
+    check_names,
     derive,
     read_miou,
     read_runs,
@@ -171,8 +173,16 @@ def test_wrong_miou(spec):
 
 
 def test_miou_of_a_network_that_is_not_there():
-    with pytest.raises(DeployError, match='--miou other: expected a network, ours, ri'):
-        derive(case.example_run(), {'other': 50.0})
+    chosen = combinations_of([case.network('a')], [('openvino', 'int8')])
+    check_names({'a': 1.0, 'a / openvino:int8': 1.0}, chosen)
+    for name in ('b', 'a / openvino:bf16'):
+        with pytest.raises(DeployError, match=f'--miou {name}: expected a network, a,'):
+            check_names({name: 50.0}, chosen)
+    # of several runs, not all have all
+    run = case.example_run()
+    assert derive(run, {'other': 50.0}) == case.example_run() | {
+        key: run[key] for key in ('run', 'date')
+    }
 
 
 def test_agreement_by_hand():

@@ -89,7 +89,7 @@ def test_what_is_said_above(run):
     run['settings']['trial'] = True
     run['complete'] = False
     run['entries'][0]['busy_elsewhere'] = [0.04, 1.24]
-    run['entries'][2]['spins'] = 1.9
+    run['entries'][2]['spins'] = True
     run['versions']['commit'] += '+'
     lines = heading(run)
     assert lines[1].endswith('0123456789ab+')

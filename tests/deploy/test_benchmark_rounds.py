@@ -43,14 +43,14 @@ def test_turns_are_rotated(tmp_path):
 
 
 def test_the_last_comes_to_rest_before_the_next(tmp_path):
-    process = case.FakeProcess.fresh(**{'openvino spins': 1.5})
+    process = case.FakeProcess.fresh(**{'openvino spins': True})
     rounds = case.run_rounds(tmp_path, process, [case.network('a')], BACKENDS, rounds=2)
     order = [call[::2] for call in process.calls if call[0] in ('measure', 'rest')]
     pairs = list(itertools.pairwise(order))
     waited = [who for who, (kind, _) in pairs if who[0] == 'measure' and kind == 'rest']
     assert len(waited) == 5
     assert all(a[1] == b[1] for a, b in pairs if b[0] == 'rest')
-    assert [e.get('spins') for e in rounds.entries] == [None, 1.5, None]
+    assert [e.get('spins') for e in rounds.entries] == [None, True, None]
 
 
 def test_warmups_threads_and_runs(tmp_path):

@@ -159,8 +159,7 @@ def main(argv=None, start=Process) -> int:
             runs = results.read_runs(args.merge)
             miou = results.read_miou(args.miou)
             for run in runs:
-                known = {k: v for k, v in miou.items() if results.names(run, k)}
-                results.derive(run, known)
+                results.derive(run, miou)
             finish(console, args.out, runs)
             return 0
         return measure(console, args, start)
@@ -187,6 +186,7 @@ def measure(console, args, start) -> int:
         args.cfg_options,
     )
     chosen = choose(args, models)
+    results.check_names(miou, chosen)
     if args.images:
         frames = read_frames(args.images, tuple(args.frame_size), args.frames)
     else:
@@ -223,12 +223,7 @@ def measure(console, args, start) -> int:
             run['complete'] = True
         except KeyboardInterrupt:
             interrupted = True
-    try:
-        results.derive(run, miou)
-    except DeployError:
-        # a name in --miou is no reason to lose what was measured
-        finish(console, args.out, [results.derive(run)])
-        raise
+    results.derive(run, miou)
     finish(console, args.out, [run])
     if interrupted:
         return INTERRUPTED

@@ -101,7 +101,7 @@ class Process:
                 total += int(path.read_text().split()[0])
         return total / 1e9
 
-    def rest(self, window: float = 0.05, limit: float = 5.0) -> float:
+    def rest(self, window: float = 0.05, limit: float = 5.0) -> bool:
         """Wait until its threads have stopped spinning.
 
         Args:
@@ -109,15 +109,27 @@ class Process:
             limit (float): After so many it is let be.
 
         Returns:
-            float: Share of a core that it still takes.
+            bool: Whether it is at rest.
         """
         end = time.monotonic() + limit
         while True:
             before, start = self.cpu_seconds(), time.monotonic()
             time.sleep(window)
             share = (self.cpu_seconds() - before) / (time.monotonic() - start)
-            if share < AT_REST or time.monotonic() > end:
-                return share
+            # on a busy machine one that wants to run may not have been let
+            if share < AT_REST and not self._wants_to_run():
+                return True
+            if time.monotonic() > end:
+                return False
+
+    def _wants_to_run(self):
+        """Whether a thread runs or waits for a core; False where /proc lacks."""
+        for path in Path(f'/proc/{self._popen.pid}/task').glob('*/stat'):
+            with contextlib.suppress(OSError, IndexError):
+                # the name of the program, in brackets, may have anything in it
+                if path.read_text().rpartition(')')[2].split()[0] == 'R':
+                    return True
+        return False
 
     def stop(self) -> None:
         """End it, and what it has started."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from fastsegformer_mm.engine.checkpoint.write import replace_file
 
 from ..errors import DeployError
-from .combination import OURS, REFERENCE
+from .combination import OURS, REFERENCE, Combination
 from .rounds import baseline_of
 from .statistics import compare, summarise
 from .subject import STAGES
@@ -60,13 +60,10 @@ def derive(run: dict, miou: dict[str, float] | None = None) -> dict:
         run (dict): Changed in place.
         miou (dict[str, float], optional): Percent, measured elsewhere, by a network's
             name, for its entries in float32, or by an entry's label. Those evaluated
-            in the run keep their own.
+            in the run keep their own; a name that the run has not is passed over.
 
     Returns:
         dict: ``run``.
-
-    Raises:
-        DeployError: ``miou`` names what is not there.
     """
     entries = run['entries']
     for model in run['models'].values():
@@ -98,9 +95,15 @@ def derive(run: dict, miou: dict[str, float] | None = None) -> dict:
     return run
 
 
-def names(run: dict, name: str) -> bool:
-    """Whether ``name`` is a network or the label of a combination of a run."""
-    return name in run['models'] or any(e['label'] == name for e in run['entries'])
+def check_names(miou: dict[str, float], combinations: Sequence[Combination]) -> None:
+    """Raise a DeployError where ``miou`` names neither a network nor a combination."""
+    networks = dict.fromkeys(c.model.name for c in combinations)
+    for name in miou:
+        if name not in networks and all(c.label != name for c in combinations):
+            raise DeployError(
+                f'--miou {name}: expected a network, {", ".join(networks)}, or a '
+                f'combination, such as "{combinations[-1].label}"'
+            )
 
 
 def _by_round(entry, stage):
@@ -121,11 +124,6 @@ def _give_miou(run, name, value):
         for e in run['entries']
         if e['label'] == name or (e['model'] == name and e['precision'] == 'fp32')
     ]
-    if not chosen:
-        raise DeployError(
-            f'--miou {name}: expected a network, {", ".join(run["models"])}, or a '
-            'combination, such as "NAME / openvino:int8"'
-        )
     for entry in chosen:
         if run['models'].get(entry['model'], {}).get('random_weights'):
             entry['no_miou'] = 'random weights'

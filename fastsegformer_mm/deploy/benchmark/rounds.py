@@ -194,10 +194,8 @@ class Rounds:
             model[key] = reply.get(key, model[key])
 
     def _turn(self, entry, alive, process, number):
-        if self._last is not None:
-            spinning = self._last[1].rest()
-            if spinning >= 0.5:
-                self._last[0]['spins'] = round(spinning, 2)
+        if self._last is not None and not self._last[1].rest():
+            self._last[0]['spins'] = True
         self._last = entry, process
         self.say(f'{entry["label"]}: round {number + 1} of {self.settings.rounds}')
         clock, busy, own = time.monotonic(), busy_seconds(), process.cpu_seconds()
