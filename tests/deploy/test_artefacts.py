@@ -196,7 +196,7 @@ class TestPrecision:
 
     def test_onnx_runtime_computes_in_what_is_written(self, artefact):
         path = artefact('fp32')[0]
-        with pytest.raises(DeployError, match="precision='fp16': .* is in fp32"):
+        with pytest.raises(DeployError, match=r"precision='fp16': .* is in fp32"):
             DefectSegmentor(path, 'onnxruntime', 'cpu', precision='fp16')
 
     @pytest.mark.parametrize('precision', ['int8', 'bf16'])

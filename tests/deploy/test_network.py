@@ -166,7 +166,7 @@ class TestLoadNetwork:
         assert cfg._cfg_dict == before
 
     def test_random_weights_on_request_only(self):
-        with pytest.raises(DeployError, match='no checkpoint was given.*best_mIoU'):
+        with pytest.raises(DeployError, match=r'no checkpoint was given.*best_mIoU'):
             load_network(cases.make_config())
         _, card = load_network(cases.make_config(), allow_random=True)
         assert card.random_weights
