@@ -1,5 +1,6 @@
 """Pass ``conv_bn``."""
 
+from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from .dataflow import Dataflow
@@ -32,6 +33,10 @@ def fold_conv_bn(network: nn.Module, example: Tensor) -> int:
     Returns:
         int: BatchNorms folded.
     """
+    for module in network.modules():
+        if isinstance(module, ConvModule):
+            # its own folding, anew at each run, hides the norm
+            module.turn_on_efficient_conv_bn_eval(False)
     flow = Dataflow(network, example)
     count = 0
     for conv in list(network.modules()):

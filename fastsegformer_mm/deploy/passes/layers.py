@@ -102,7 +102,6 @@ def replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
                 # it asks its norm for more than a forward
                 del parent._modules[name]
                 parent.with_norm, parent.norm_name = False, None
-                parent.efficient_conv_bn_eval_forward = None
             else:
                 parent._modules[name] = new
 
