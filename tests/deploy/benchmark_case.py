@@ -14,7 +14,8 @@ from fastsegformer_mm.deploy.benchmark.combination import (
     combinations_of,
 )
 from fastsegformer_mm.deploy.benchmark.results import derive, new_run
-from fastsegformer_mm.deploy.benchmark.rounds import Rounds, Settings, new_entry
+from fastsegformer_mm.deploy.benchmark.rounds import Rounds, new_entry
+from fastsegformer_mm.deploy.benchmark.settings import Settings
 from fastsegformer_mm.deploy.errors import DeployError
 
 MACHINE = dict(

@@ -43,7 +43,8 @@ from fastsegformer_mm.deploy.benchmark import combination as combinations
 from fastsegformer_mm.deploy.benchmark import machine, report, results
 from fastsegformer_mm.deploy.benchmark.frames import read_frames, synthetic_frames
 from fastsegformer_mm.deploy.benchmark.process import Process, environment_of
-from fastsegformer_mm.deploy.benchmark.rounds import MIN_WARMUPS, Rounds, Settings
+from fastsegformer_mm.deploy.benchmark.rounds import Rounds
+from fastsegformer_mm.deploy.benchmark.settings import MIN_WARMUPS, Settings
 from fastsegformer_mm.deploy.errors import DeployError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
