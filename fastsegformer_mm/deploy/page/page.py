@@ -85,11 +85,11 @@ class Page:
             sent = self._on(
                 picture.input, self.show_picture, [picture, model, precision], out
             )
-            sent.then(**_clear(picture))
+            _cleared_after(sent, picture)
             # a recording is no input in Gradio's terms
             for event in (video.input, video.stop_recording):
                 sent = self._on(event, self.show_video, [video, *how], out)
-                sent.then(**_clear(video))
+                _cleared_after(sent, video)
             chosen = self._on(model.input, self.choose, model, [precision, card])
             self._on(chosen.success, self.again, [kept, *how], out)
             chosen = self._on(precision.input, self.describe, [model, precision], card)
@@ -185,7 +185,7 @@ class Page:
             model,
             precision,
             self.limits,
-            lambda share, done: progress(share, f'{done} frames'),
+            lambda *done: progress(done, unit='frames'),
         )
         return Kept(upload, video), video.html(self.limits, opacity / 100, boxes)
 
@@ -210,9 +210,10 @@ def _html(value, elem_id=None):
     return gr.HTML(value, elem_id=elem_id, js_on_load=None, apply_default_css=False)
 
 
-def _clear(component):
+def _cleared_after(sent, component):
     """Empty an input again, ready for the next file, whatever came of this one."""
-    return dict(fn=None, inputs=None, outputs=component, js='() => null')
+    for outcome in (sent.success, sent.failure):
+        outcome(None, None, component, js='() => null')
 
 
 def _told(function):

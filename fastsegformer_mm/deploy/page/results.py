@@ -128,8 +128,8 @@ class VideoResult:
             name (str): Which of them.
             precision (str): What it is computed in.
             limits (Limits): The page's.
-            progress (callable): Told the share of frames done and how many, of
-                which the first may be None.
+            progress (callable): Told how many frames are done, and of how many;
+                None where the header does not say.
 
         Raises:
             DeployError: The video or the model is at fault.
@@ -153,8 +153,7 @@ class VideoResult:
                     total[stage] += spent
                 total['regions'] += time.perf_counter() - segmented
                 result.masks.append(_kept(found.mask))
-                done = len(result.masks)
-                progress(min(done / max(reader.frames, done + 1), 1), done)
+                progress(len(result.masks), reader.frames or None)
                 start = time.perf_counter()
         return result
 

@@ -9,7 +9,14 @@ from fastsegformer_mm.deploy.prediction.measure import defect_classes
 from fastsegformer_mm.deploy.prediction.record_files import header, rows
 from fastsegformer_mm.visualization.drawing import class_colours
 
-PICTURE_HEADS = ('Class', 'Share of pixels', 'Pixels', 'Regions', 'Largest, pixels')
+PICTURE_HEADS = (
+    'Class',
+    'Share of pixels',
+    'Pixels',
+    'Regions',
+    'Largest, pixels',
+    'Its box',
+)
 COUNTS = ('pixels', 'regions', 'largest')
 VIDEO_HEADS = (
     'Class',
@@ -78,11 +85,12 @@ def picture_rows(record: dict, card: ModelCard) -> list[Row]:
     rest = size - sum(f['pixels'] for f in figures.values())
     for name, colour in legend(card):
         if name not in figures:
-            cells = (percent(rest / size), f'{rest:,}', '', '')
+            cells = (percent(rest / size), f'{rest:,}', '', '', '')
             found.append(Row(name, colour, rest / size, cells, background=True))
             continue
         f = figures[name]
-        cells = (percent(f['share']), *(f'{f[k]:,}' for k in COUNTS))
+        box = '{2} x {3} at {0}, {1}'.format(*f['boxes'][0]) if f['boxes'] else ''
+        cells = (percent(f['share']), *(f'{f[k]:,}' for k in COUNTS), box)
         found.append(Row(name, colour, f['share'], cells, f['boxes']))
     return _sorted(found)
 

@@ -28,6 +28,13 @@ SIGNATURES = (
     (0, b'GIF8', 'a GIF'),
     (8, b'WAVE', 'a sound'),
 )
+PICTURE_SIGNATURES = (
+    (0, b'\xff\xd8\xff'),
+    (0, b'\x89PNG\r\n\x1a\n'),
+    (0, b'II*\x00'),
+    (0, b'MM\x00*'),
+    (8, b'WEBPVP8'),
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,8 @@ def decode_picture(upload: Upload, limits: Limits) -> np.ndarray:
             'this page takes; make it smaller'
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
+        if is_picture(upload.data):
+            raise _broken(name, error) from error
         raise DeployError(
             f'{name} is {kind_of(upload.data)}, not a picture; expected {PICTURE_NAMES}'
         ) from error
@@ -134,6 +143,11 @@ def check_pixels(name: str, width: int, height: int, limits: Limits):
         )
 
 
+def is_picture(data: bytes) -> bool:
+    """Whether the content begins as that of a picture."""
+    return any(data.startswith(magic, at) for at, magic in PICTURE_SIGNATURES)
+
+
 def is_video(data: bytes) -> bool:
     """Whether the content begins as that of a container that is taken here.
 
@@ -158,8 +172,10 @@ def kind_of(data: bytes) -> str:
     if not data:
         return 'empty'
     for offset, magic, words in SIGNATURES:
-        if data[offset : offset + len(magic)] == magic:
+        if data.startswith(magic, offset):
             return words
+    if is_picture(data):
+        return 'a picture (see the tab Picture)'
     if is_video(data):
         return 'a video (see the tab Video)'
     head = data[:1024].lstrip(b'\xef\xbb\xbf \t\r\n').lower()

@@ -3,7 +3,7 @@ window.fsfOpacity = (percent) => {
   document.documentElement.style.setProperty('--fsf-opacity', percent / 100);
 };
 window.fsfBoxes = (shown) => {
-  document.documentElement.classList.toggle('fsf-with-boxes', shown);
+  document.documentElement.style.setProperty('--fsf-boxes', shown ? 'block' : 'none');
 };
 document.documentElement.lang = 'en';
 // nor does its missing preview mean that it cannot be used
