@@ -67,6 +67,9 @@ def test_cells_to_the_last_digit(run):
     assert sheet(run, 'Agreement').rows[2] == [
         'ours', 'openvino bf16', '1.2e-02', '99.8500', '-', '70.25',
     ]  # fmt: skip
+    assert 'the official way of a frame' in sheet(run, 'From the frame').notes[0]
+    run['entries'][1]['backend'] = 'compile'
+    assert sheet(run, 'From the frame').notes == []
     run['entries'][2]['test'] = dict(equal_pixels=0.99875)
     run['entries'][2]['miou_given'] = True
     run['entries'][2]['gpu_peak_bytes'] = 64 * 2**20

@@ -5,10 +5,15 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from .combination import REFERENCE
 from .machine import title_of
 
 RANDOM = ' *'
 RANDOM_NOTE = '* random weights: its speed is real, its masks mean nothing'
+REFERENCE_NOTE = (
+    'reference: the reference loop, the official way of a frame: Pillow, eager '
+    'float32, softmax, OpenCV on all class planes, argmax; its edges differ'
+)
 PEAK_NOTE = (
     'peak: of the process since the model was loaded, with Python and all packages'
 )
@@ -224,11 +229,9 @@ def _pipeline(run, entries):
         'network', 'runtime', 'pre ms', 'net ms', 'post ms', 'all ms', 'all p95',
         'frames/s', 'all / net [rounds]', 'times reference loop [rounds]',
     ]  # fmt: skip
-    notes = [
-        'reference: the reference loop, the official way of a frame: Pillow, eager '
-        'float32, softmax, OpenCV on all class planes, argmax; its edges differ',
-        *_notes(run, entries),
-    ]
+    notes = _notes(run, entries)
+    if any(entry['backend'] == REFERENCE for entry in entries):
+        notes.insert(0, REFERENCE_NOTE)
     return Sheet('From the frame to the mask', columns, rows, notes=notes)
 
 
