@@ -211,6 +211,21 @@ class TestTorch:
         assert found.dtype == np.float32
         assert 1e-4 < distance(found, logits(network, images[0])) < 0.05
 
+    def test_float32_is_exact_on_a_gpu_too(self, network, images):
+        cudnn, seen = torch.backends.cudnn, []
+        before = cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32
+        backend = TorchBackend(network)
+        backend.device = 'cuda:0'
+
+        def spy(image):
+            seen.append((cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32))
+            return image
+
+        backend._network = spy
+        assert np.array_equal(backend(images[0]), images[0])
+        assert seen == [(True, True, False)]
+        assert (cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32) == before
+
     @pytest.mark.parametrize('precision', ['fp16', 'int8'])
     def test_refused_on_the_processor(self, network, precision):
         expected = f"precision='{precision}' of the backend 'torch' on cpu; expected"

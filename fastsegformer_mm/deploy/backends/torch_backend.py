@@ -1,5 +1,7 @@
 """Eager PyTorch, on a GPU replayed as a CUDA graph."""
 
+import contextlib
+
 import numpy as np
 import torch
 
@@ -58,10 +60,17 @@ class TorchBackend(Backend):
         image = torch.from_numpy(image)
         if self._dtype != torch.float32 and self.device == 'cpu':
             image = image.to(self._dtype)
-        # convolutions of a GPU round to 10 bits of mantissa by themselves
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with self._library():
             out = self._network(image)
         return out.float().cpu().numpy()
+
+    def _library(self):
+        """cuDNN as it is to be: left alone, it rounds float32 to 10 bits."""
+        if self.device == 'cpu':
+            return contextlib.nullcontext()
+        return torch.backends.cudnn.flags(
+            enabled=True, benchmark=True, allow_tf32=False
+        )
 
     def versions(self) -> dict[str, str]:
         """See the base class."""
