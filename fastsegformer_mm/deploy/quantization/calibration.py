@@ -64,21 +64,22 @@ def calibration_images(
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if geometry == 'test':
         _use_test_pipeline(cfg)
+    name = cfg.filename or 'the config'
     try:
         feed = NetworkFeed(cfg, 'train')
     except (OSError, ValueError) as error:
         raise DeployError(
-            f'{cfg.filename}: INT8 is calibrated on images of the training set, which '
-            f'cannot be read: {error}. Put the data set there, or name its folder by '
+            f'{name}: INT8 is calibrated on images of the training set, which cannot '
+            f'be read: {error}. Put the data set there, or name its folder by '
             '--cfg-options train_dataloader.dataset.data_root=FOLDER'
         ) from error
     # batches of training are padded to multiples that the network never sees again
     feed.training = False
     if not len(feed):
         raise DeployError(
-            f'{cfg.filename}: the training set in '
-            f'{feed.dataset.data_prefix.get("img_path")!r} has no image; expected '
-            'those by which INT8 is calibrated'
+            f'{name}: the folder of the training set has no image, on which INT8 could '
+            'be calibrated; put the data set there, or name its folder by '
+            '--cfg-options train_dataloader.dataset.data_root=FOLDER'
         )
     return _draw(feed, num, seed, geometry)
 

@@ -30,7 +30,9 @@ def quantize_onnx(
         path_out (str | Path): Where to write. Metadata is that of ``path_in``.
         calibration (Iterable[np.ndarray]): float32 of the input's shape, as of
             :func:`~fastsegformer_mm.deploy.quantization.calibration_images`.
-        keep_float (Sequence[str]): Names of nodes that stay in float.
+        keep_float (Sequence[str]): Names of convolutions that stay in float. What a
+            convolution in INT8 gives is rounded to 8 bits too, so where a map suffers
+            both the one that gives it and those that read it have to stay.
 
     Raises:
         DeployError: ONNX Runtime is missing, no image fits, or the model has no
@@ -58,6 +60,11 @@ def quantize_onnx(
         def get_next(self):
             return next(self.feeds, None)
 
+    if not Path(path_in).is_file():
+        raise DeployError(
+            f'{path_in}: no such file; expected an ONNX model, as '
+            'tools/deployment/export.py --format onnx writes it'
+        )
     model = onnx.load(path_in)
     source = model.graph.input[0]
     shape = [d.dim_value or None for d in source.type.tensor_type.shape.dim]
@@ -91,6 +98,6 @@ def _check_names(model, path, keep_float):
     for name in keep_float:
         if name not in names:
             raise DeployError(
-                f'keep_float: {path} has no convolution {name!r}; expected one of '
+                f'keep_float: {path} has no convolution {name!r}; expected some of '
                 f'{", ".join(names)}'
             )

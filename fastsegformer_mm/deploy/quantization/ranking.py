@@ -22,7 +22,7 @@ def quantized_layers(model) -> list[str]:
     return [
         op.get_friendly_name()
         for op in convolutions(model)
-        if any(node.get_element_type().to_string() == 'i8' for node in _weights(op))
+        if op.input_value(0).get_node().get_type_name() == 'FakeQuantize'
     ]
 
 
@@ -61,32 +61,12 @@ def _with_float(quantized, name, weights):
 
     copy = quantized.clone()
     op = next(op for op in convolutions(copy) if op.get_friendly_name() == name)
-    _drop_quantizers(op.input(0))
+    quantizer = op.input_value(0).get_node()
+    op.input(0).replace_source_output(quantizer.input_value(0))
     # whatever computes the weights from constants, copied with them
     constant = ov.Model([weights], []).clone().get_results()[0].input_value(0)
     op.input(1).replace_source_output(constant)
     return copy
-
-
-def _drop_quantizers(port):
-    source = port.get_source_output().get_node()
-    if source.get_type_name() == 'FakeQuantize':
-        port.replace_source_output(source.input_value(0))
-    elif source.get_type_name() == 'Concat':
-        # NNCF quantizes what is concatenated
-        for part in source.inputs():
-            _drop_quantizers(part)
-
-
-def _weights(op):
-    """Constants from which the weights of a convolution are computed."""
-    nodes, constants = [op.input_value(1).get_node()], []
-    while nodes:
-        node = nodes.pop()
-        if node.get_type_name() == 'Constant':
-            constants.append(node)
-        nodes += [value.get_node() for value in node.input_values()]
-    return constants
 
 
 def _outputs(model, images):
