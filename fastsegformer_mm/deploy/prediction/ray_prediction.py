@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable
 
 from ..errors import DeployError
@@ -44,6 +45,8 @@ class RayPrediction:
             when it dies. Defaults to 8.
         retries (int): How often an image is tried again whose worker has died, before
             the run ends. Defaults to 2.
+        restarts (int): How often the process of one worker is started again, before
+            the run ends. Defaults to 5.
         stop (threading.Event, optional): Ends the run in order when it is set.
         progress (Callable, optional): Called after each frame and failure with the
             :class:`Outcome` so far.
@@ -70,6 +73,7 @@ class RayPrediction:
         gpus: float = 0.0,
         batch_size: int = 8,
         retries: int = 2,
+        restarts: int = 5,
         stop: threading.Event | None = None,
         progress: Callable | None = None,
     ):
@@ -78,6 +82,7 @@ class RayPrediction:
         self.settings = settings or FrameSettings()
         self.address, self.workers, self.cpus, self.gpus = address, workers, cpus, gpus
         self.batch_size, self.retries = batch_size, retries
+        self.restarts = restarts
         self.stop = stop or threading.Event()
         self.outcome = Outcome()
         self._progress = progress or (lambda outcome: None)
@@ -137,24 +142,27 @@ class RayPrediction:
         )
         data.context.enable_progress_bars = False
         data.context.print_on_execution_start = False
-        data = data.map_batches(
-            RayWorker,
-            batch_size=None,
-            batch_format='numpy',
-            zero_copy_batch=True,
-            compute=ray.data.ActorPoolStrategy(
-                size=count, max_tasks_in_flight_per_actor=IN_FLIGHT
-            ),
-            fn_constructor_kwargs={
-                'build': self.build,
-                'settings': self.settings,
-                'folder': str(self.folder.path.absolute()),
-                'manifest': (self.folder.path / MANIFEST).read_bytes(),
-                'retries': self.retries,
-            },
-            num_cpus=self.cpus,
-            num_gpus=self.gpus,
-        )
+        with warnings.catch_warnings():
+            # restarts have no other argument yet, and are without end by default
+            warnings.simplefilter('ignore', ray.util.annotations.RayDeprecationWarning)
+            data = data.map_batches(
+                RayWorker,
+                batch_size=None,
+                batch_format='numpy',
+                compute=ray.data.ActorPoolStrategy(
+                    size=count, max_tasks_in_flight_per_actor=IN_FLIGHT
+                ),
+                fn_constructor_kwargs={
+                    'build': self.build,
+                    'settings': self.settings,
+                    'folder': str(self.folder.path.absolute()),
+                    'manifest': (self.folder.path / MANIFEST).read_bytes(),
+                    'retries': self.retries,
+                },
+                num_cpus=self.cpus,
+                num_gpus=self.gpus,
+                max_restarts=self.restarts,
+            )
         for batch in data.iter_batches(
             batch_size=None, batch_format='numpy', prefetch_batches=0
         ):

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 
@@ -160,15 +161,34 @@ def _token():
     return secrets.token_hex(32)
 
 
+class _FirstSentences:
+    """A stream on which Ray's messages take one line each, not ten."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def write(self, text):
+        _, raylet, message = text.partition('(raylet)')
+        if raylet:
+            # after the code that ends a colour
+            message = message.rpartition('\033[0m ')[2] or message
+            text = f'Ray: {message.strip().partition(". ")[0]}'
+        return self._stream.write(text)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def _quiet():
-    """What matters of Ray's messages, we say ourselves."""
+    """Of Ray's messages only those of dead workers, beside the tool's own output."""
     loggers = [logging.getLogger(name) for name in ('ray', 'ray.data')]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with contextlib.redirect_stdout(_FirstSentences(sys.stderr)):
+            yield
     finally:
         for logger, level in zip(loggers, before):
             logger.setLevel(level)
