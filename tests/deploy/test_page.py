@@ -289,6 +289,7 @@ def test_bad_videos(page, served):
 def test_camera(page, served):
     page.get_by_label('Capture from camera').click()
     page.get_by_text('Click to Access Webcam').click()
+    page.wait_for_function("document.querySelector('video')?.currentTime > 0.1")
     # a picture of the camera is larger than what this page takes
     page.get_by_label('capture photo').click()
     assert 'megapixels; this page takes 1 at most' in message(page)

@@ -120,7 +120,7 @@ def test_picture():
     rows = list(csv.DictReader(io.StringIO(got['=a&#34;&lt;b&gt;.csv'].decode())))
     assert [row['class'] for row in rows] == ['ulcer', 'wind scarring']
     assert rows[0]['source'] == '\'=a"<b>.png'
-    assert rows[1]['pixels'], rows[1]['regions'] == ('32', '2')
+    assert (rows[1]['pixels'], rows[1]['regions']) == ('32', '2')
     assert rows[1]['boxes'] == '10 40 4 4;60 50 4 4'
 
 

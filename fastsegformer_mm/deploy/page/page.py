@@ -67,10 +67,14 @@ class Page:
             )
             with gr.Row():
                 model = gr.Dropdown(
-                    self.models.names, value=first, label='Model', scale=3
+                    self.models.names,
+                    value=first,
+                    label='Model',
+                    scale=3,
+                    min_width=240,
                 )
                 precision = gr.Dropdown(
-                    choices, value=choices[0], label='Precision', scale=1
+                    choices, value=choices[0], label='Precision', scale=1, min_width=140
                 )
             card = _html(card_html(*self.models.describe(first, choices[0])))
             with gr.Row(equal_height=False):

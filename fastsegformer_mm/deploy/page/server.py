@@ -12,6 +12,7 @@ from fastsegformer_mm.deploy.errors import DeployError
 
 try:
     import gradio as gr
+    from gradio import routes
     from starlette.middleware import Middleware
 except ImportError as error:
     raise DeployError(
@@ -74,9 +75,10 @@ class PageServer:
     ):
         limits = limits or Limits()
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix='fastsegformer-page-'))
-        # Gradio has no other way to be told
-        self._before = os.environ.get(FOLDER_VARIABLE)
-        os.environ[FOLDER_VARIABLE] = self.folder
+        # Gradio has no other way to be told, and has read the variable for one of
+        # its folders when it was imported
+        self._before = os.environ.get(FOLDER_VARIABLE), routes.DEFAULT_TEMP_DIR
+        os.environ[FOLDER_VARIABLE] = routes.DEFAULT_TEMP_DIR = self.folder
         try:
             self._blocks = Page(models, limits).blocks()
             self._launch(limits, host, port)
@@ -139,7 +141,8 @@ class PageServer:
 
     def _forget(self):
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._before is None:
+        variable, routes.DEFAULT_TEMP_DIR = self._before
+        if variable is None:
             os.environ.pop(FOLDER_VARIABLE, None)
         else:
-            os.environ[FOLDER_VARIABLE] = self._before
+            os.environ[FOLDER_VARIABLE] = variable
