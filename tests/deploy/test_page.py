@@ -35,7 +35,7 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp('temporary')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('tempfile.tempdir', str(folder))
-        limits = Limits(megabytes=0.5, megapixels=1, frames=40)
+        limits = Limits(megabytes=0.5, megapixels=1, frames=100)
         models = case.models('thresholds', 'other', built=built)
         with PageServer(models, limits, port=case.free_port()) as server:
             yield SimpleNamespace(
@@ -278,7 +278,7 @@ def test_bad_videos(page, served):
     page.get_by_role('tab', name='Video').click()
     for name, content, words in (
         ('list.mp4', b'#EXTM3U\nfile:///etc/passwd\n', 'list.mp4 is a text, not a'),
-        ('long.webm', case.video([FRAME] * 41), 'more than 40 frames'),
+        ('long.webm', case.video([FRAME] * 101), 'more than 100 frames'),
         ('cut.mp4', case.video([FRAME] * 9, 9, 'mp4', 'mp4v')[:900], 'broken, cut off'),
     ):
         send(page, name, content, 'video/mp4')
@@ -293,6 +293,24 @@ def test_camera(page, served):
     # a picture of the camera is larger than what this page takes
     page.get_by_label('capture photo').click()
     assert 'megapixels; this page takes 1 at most' in message(page)
+
+
+def test_recording(page, served):
+    page.get_by_role('tab', name='Video').click()
+    page.get_by_label('Capture from camera').locator('visible=true').click()
+    page.get_by_text('Click to Access Webcam').locator('visible=true').click()
+    button = page.get_by_label('start recording')
+    button.click()
+    page.wait_for_timeout(1500)
+    # its label stays
+    button.click()
+    result_of(page, 'sample.webm')
+    page.wait_for_function("document.querySelector('.fsf-video').videoWidth == 960")
+    assert (
+        '1280 \N{MULTIPLICATION SIGN} 720 pixels'
+        in page.locator('figcaption').inner_text()
+    )
+    assert left(served) == []
 
 
 def test_narrow_window(page):

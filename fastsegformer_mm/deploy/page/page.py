@@ -22,6 +22,8 @@ EMPTY = (
     '<div class="fsf-empty"><p><strong>Nothing sent yet</strong></p><p>Drop a picture '
     'or a video on the left, paste one, or use the camera.</p></div>'
 )
+# a browser encodes its recording as it goes: no more than a modest computer can
+CAMERA = {'video': {'width': {'ideal': 1280}, 'height': {'ideal': 720}}}
 # how often uploads that nobody asked about are swept, and from which age, in seconds
 SWEEP = (60, 900)
 # Gradio knows by a default of this kind that a function tells how far it is
@@ -146,7 +148,7 @@ class Page:
                     height=260,
                     buttons=[],
                     include_audio=True,
-                    webcam_options=gr.WebcamOptions(mirror=False),
+                    webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
                 )
                 gr.Markdown(
                     f'{VIDEO_NAMES}; at most {limits.megabytes:g} MB, '
