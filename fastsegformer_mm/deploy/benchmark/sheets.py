@@ -7,6 +7,7 @@ from rich.table import Table
 
 from .combination import REFERENCE
 from .machine import title_of
+from .statistics import compare
 
 RANDOM = ' *'
 RANDOM_NOTE = '* random weights: its speed is real, its masks mean nothing'
@@ -268,15 +269,14 @@ def _passes(run, entries):
         first, last = before.get(key, (entry, entry))
         before[key] = first, entry
         agreement = entry.get('agreement') or {}
-        p50 = entry['stages']['network']['p50']
+        gains = [compare(_seconds(slow), _seconds(entry)) for slow in (last, first)]
         rows.append(
             [
                 name_of(run, entry),
                 f'{entry["backend"]} {entry["precision"]}',
                 '+ ' + entry['passes'][-1] if entry['passes'] else 'as trained',
-                milliseconds(p50),
-                f'{last["stages"]["network"]["p50"] / p50:.2f}',
-                f'{first["stages"]["network"]["p50"] / p50:.2f}',
+                milliseconds(entry['stages']['network']['p50']),
+                *(f'{gain.times:.2f}' for gain in gains),
                 ratio(entry['times_eager']),
                 known(agreement.get('logit_difference'), '{:.1e}'),
                 known(agreement.get('equal_pixels'), '{:.4f}', 100),
@@ -289,3 +289,8 @@ def _passes(run, entries):
     return Sheet(
         'Gain of each pass', columns, rows, words=3, notes=_notes(run, entries)
     )
+
+
+def _seconds(entry):
+    """Of the network alone, by round."""
+    return [seconds['network'] for seconds in entry['rounds']]
