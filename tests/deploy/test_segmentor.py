@@ -285,9 +285,11 @@ class TestThreadPools:
         assert self.pools() == (2, 2)
 
     def test_not_made(self, model):
-        with pytest.raises(DeployError):
+        with pytest.raises(DeployError) as raised:
             DefectSegmentor(model, 'torch', 'cpu', precision='fp16')
+        # at once, though the error's frames still hold what was made
         assert self.pools() == (2, 2)
+        assert "precision='fp16'" in str(raised.value)
 
 
 def test_closed(model):
