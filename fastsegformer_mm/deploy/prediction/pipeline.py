@@ -197,18 +197,10 @@ class Prediction:
         return self._frames.put((source, _End(error, error is None)))
 
     def _segment(self):
-        ended = True
-        source = None
         for source, item in self._frames:
-            ended = isinstance(item, _End) or source.kind == 'image'
-            if isinstance(item, _End):
-                result = item
-            else:
-                result = self._segment_one(item)
+            result = item if isinstance(item, _End) else self._segment_one(item)
             if not self._results.put((source, result)):
                 return
-        if not ended:  # stopped within a video
-            self._results.put((source, _End(None, False)))
 
     def _segment_one(self, item):
         try:

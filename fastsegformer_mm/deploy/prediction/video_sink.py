@@ -42,7 +42,7 @@ class VideoSink:
             str(self._temporary),
             cv2.CAP_FFMPEG,
             cv2.VideoWriter_fourcc(*('FFV1' if mask else 'mp4v')),
-            # MPEG-4 has no room for finer fractions, such as 119.88012
+            # MPEG-4 has no room for thousandths above 65
             round(rate, 2),
             even,
             not mask,
