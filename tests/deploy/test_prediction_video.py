@@ -97,7 +97,7 @@ def test_masks_come_back_without_loss(tmp_path, shape):
 
 
 @pytest.mark.parametrize('container', ['mp4', 'mkv'])
-@pytest.mark.parametrize('rate', [89.998, 1.0, 29.97002997])
+@pytest.mark.parametrize('rate', [89.999, 1.0, 29.97002997])
 def test_overlays_play(tmp_path, container, rate):
     sink = VideoSink(tmp_path / f'v.{container}', rate, (33, 64))
     for k in range(7):
