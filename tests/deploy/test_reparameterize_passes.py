@@ -160,6 +160,7 @@ KEPT = {
         lambda self, x: self.layers(x),
         layers=ConvModule(4, 4, 1, with_spectral_norm=True, **BN),
     ),
+    'in training': nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)).double(),
     'batch statistics': nn.Sequential(
         nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4, track_running_stats=False)
     )
