@@ -134,7 +134,8 @@ def parse_args(argv=None):
         '--video-format',
         choices=('mp4', 'mkv'),
         default='mp4',
-        help='of overlays; mkv can be played up to a power cut (default: mp4)',
+        help='of overlays; of a camera, mkv is kept as far as it came when the power '
+        'fails (default: mp4)',
     )
     streams.add_argument(
         '--segment-minutes',

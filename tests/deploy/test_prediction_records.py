@@ -239,3 +239,23 @@ def test_files_are_whole_or_not_at_all(tmp_path, monkeypatch):
             folder.write('masks/a.png', b'new')
     assert os.listdir(tmp_path / 'masks') == ['a.png']
     assert (tmp_path / 'masks/a.png').read_bytes() == b'old'
+
+
+def test_video_of_a_camera_outlives_a_kill(tmp_path):
+    overlays = tmp_path / 'overlays'
+    overlays.mkdir()
+    for name, content in (('.cam.tmp.mkv', b'new'), ('cam.broken-off-1.mkv', b'old')):
+        (overlays / name).write_bytes(content)
+    (overlays / '.photo.png.tmp').write_bytes(b'half')
+    camera = SimpleNamespace(origin='camera 0', kind='live')
+    with RunFolder(tmp_path, {}) as folder:
+        folder.resume([camera])
+    assert {p.name: p.read_bytes() for p in overlays.iterdir()} == {
+        'cam.broken-off-1.mkv': b'old',
+        'cam.broken-off-2.mkv': b'new',
+    }
+    # a video file is read again from its start
+    (overlays / '.belt.tmp.mkv').write_bytes(b'half')
+    with RunFolder(tmp_path, {}) as folder:
+        folder.resume([SimpleNamespace(origin='belt.mp4', kind='video')])
+    assert not (overlays / '.belt.tmp.mkv').exists()

@@ -83,9 +83,13 @@ class RunFolder:
         Args:
             sources (Sequence): What is to be read.
         """
+        live = any(source.kind == 'live' for source in sources)
         for part in PARTS:
             for leftover in (self.path / part).rglob('.*.tmp*'):
-                leftover.unlink()
+                if live and leftover.suffix == '.mkv':
+                    _rescue(leftover)
+                else:
+                    leftover.unlink()
         by_origin = {source.origin: source for source in sources}
 
         def keep(record):
@@ -204,3 +208,15 @@ class RunFolder:
 
 def _short(text, most=200):
     return text if len(text) <= most else f'{text[:most]}...'
+
+
+def _rescue(video):
+    """Keep what a killed run has written of a camera, which cannot be read again.
+
+    Matroska plays as far as it was written.
+    """
+    stem = video.name.removeprefix('.').removesuffix('.tmp.mkv')
+    number = 1
+    while (kept := video.with_name(f'{stem}.broken-off-{number}.mkv')).exists():
+        number += 1
+    video.rename(kept)
