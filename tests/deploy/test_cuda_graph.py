@@ -83,6 +83,7 @@ def test_staged_and_fetched(fake_gpu):
     assert warmed < fake_gpu.index('capture')
     assert len(network.seen) == cuda_graph.WARM_UPS + 1
     images = [torch.full((1, 3, 4, 4), value) for value in (1.0, 5.0)]
+    pinned = recording.pinned.data_ptr()
     first = recording(images[0])
     assert first.unique().tolist() == [2.0]
     second = recording(images[1])
@@ -90,6 +91,8 @@ def test_staged_and_fetched(fake_gpu):
     # every run reads the one buffer that the graph was recorded with
     assert {address for address, _ in network.seen} == {recording.staged.data_ptr()}
     assert second.data_ptr() == first.data_ptr() == recording.fetched.data_ptr()
+    # the GPU fetches by itself from pinned memory only
+    assert recording.pinned.data_ptr() == pinned
     assert fake_gpu[-1] == 'synchronize'
 
 
