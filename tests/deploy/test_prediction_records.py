@@ -138,7 +138,7 @@ def test_repair_drops_the_unwanted_and_what_is_there_twice(tmp_path):
 
 
 def source(origin, stamp=(1, 2)):
-    return SimpleNamespace(origin=origin, stamp=lambda: stamp)
+    return SimpleNamespace(origin=origin, kind='image', stamp=lambda: stamp)
 
 
 def test_resume_knows_what_is_complete(tmp_path):
