@@ -153,10 +153,6 @@ def predict(args, build, card, inputs, folder, settings) -> int:
         ProgressDisplay(len(inputs.sources)) as progress,
         stopped_by_signals(halt, progress.say) as signals,
     ):
-        if card.random_weights:
-            progress.say(
-                'warning: the model has random weights: what it finds means nothing'
-            )
         outcome = RayPrediction(
             build,
             inputs,

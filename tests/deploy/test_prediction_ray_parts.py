@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pickle
 import runpy
 import sys
 import threading
@@ -10,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray.data
 
+from fastsegformer_mm.datasets import NavelOrangeDataset
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.prediction import (
     FrameSettings,
+    PartMasks,
     RunFolder,
     StreamSettings,
     find_inputs,
+    read_grading,
 )
 from fastsegformer_mm.deploy.prediction import ray_worker as workers
 from fastsegformer_mm.deploy.prediction.ray_prediction import RayPrediction
@@ -26,6 +31,7 @@ from fastsegformer_mm.deploy.prediction.result_writer import ResultWriter
 
 HERE = Path(__file__).parent
 TOOL = HERE.parents[1] / 'tools/predict_ray.py'
+GRADING = HERE.parents[1] / 'configs/grading/navel_orange.yml'
 cases = runpy.run_path(str(HERE / 'prediction_cases.py'))
 main = runpy.run_path(str(TOOL))['main']
 
@@ -153,6 +159,14 @@ def collected(folder, photos, batches, stop=None):
     return prediction.outcome, found
 
 
+def test_settings_reach_a_worker(tmp_path):
+    settings = FrameSettings(
+        grading=read_grading(GRADING, NavelOrangeDataset.METAINFO['classes']),
+        parts=PartMasks(tmp_path),
+    )
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
 def test_rows_that_come_twice_are_written_once(folder, photos):
     a, b, c = ([json.dumps(row)] for row in work(worker(folder), photos))
     outcome, found = collected(folder, photos, [b, a + b, a, c])
@@ -250,12 +264,20 @@ def test_gpus_that_a_worker_gets():
     assert parse(command).gpus_per_worker == 0.5
 
 
-def test_addresses_that_are_none():
+@pytest.mark.parametrize(
+    ('address', 'said'),
+    [
+        ('ray://h:1', r'--address ray://h:1: Ray Data does not run over a client'),
+        # a port that nobody may listen at
+        ('127.0.0.1:1', r'--address 127\.0\.0\.1:1: no connection .*refused'),
+        ('host:port', r'--address host:port: .* expected HOST:PORT of its head'),
+    ],
+)
+def test_addresses_that_are_none(address, said):
+    # its own level, which Ray Data sets when it is imported
+    assert ray.data
     before, level = dict(os.environ), logging.getLogger('ray.data').level
-    with (
-        pytest.raises(DeployError, match=r'--address ray://h:1: .* not run over a cl'),
-        ray_session('ray://h:1'),
-    ):
+    with pytest.raises(DeployError, match=said), ray_session(address):
         pass
     assert dict(os.environ) == before
     assert logging.getLogger('ray.data').level == level

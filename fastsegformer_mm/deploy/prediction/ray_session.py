@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -126,6 +127,10 @@ def _start(ray, options):
             'HOST:PORT or auto, on a machine of the cluster (ray job submit)'
         )
     try:
+        host, _, port = address.rpartition(':')
+        if host:
+            # Ray would try for many minutes
+            socket.create_connection((host, int(port)), 10).close()
         ray.init(log_to_driver=False, configure_logging=False, **options)
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         reason = ' '.join(str(error).split())
