@@ -36,7 +36,7 @@ class Postprocess:
     Example:
         >>> card = ModelCard('my', ('sound', 'ulcer'), ((0, 0, 0), (0, 128, 0)),
         ...                  (2, 2))
-        >>> logits = np.float32([[[[0, 0], [0, 0]], [[-1, 2], [-1, 2]]]])
+        >>> logits = np.float32([[[[0, 0], [0, 0]], [[-2, 2], [-2, 2]]]])
         >>> Postprocess(card)(logits, Placement((2, 4), (2, 2), 0, 0, (2, 2)))
         array([[0, 0, 1, 1],
                [0, 0, 1, 1]], dtype=uint8)
