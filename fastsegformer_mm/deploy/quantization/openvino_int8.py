@@ -42,12 +42,14 @@ def quantize_openvino(
             output, are to be added after quantization.
         calibration (Iterable[np.ndarray]): float32 of the input's shape, as of
             :func:`~fastsegformer_mm.deploy.quantization.calibration_images`.
-        accuracy (Callable, optional): From an ``ov.Model``, which it compiles as it
-            is to run later, to a figure that is better the larger it is, say mIoU in
-            percent. Needs ``max_drop``. Defaults to None: not looked at.
+        accuracy (Callable, optional): From an ``ov.Model``, which it compiles, to a
+            figure that is better the larger it is, say mIoU in percent. It sees
+            ``model`` first, which has no ``quantized_layers``: in float32 as the
+            reference it should compile that one in 'f32' and the others as they are
+            to run. Needs ``max_drop``. Defaults to None: not looked at.
         max_drop (float, optional): By how much the figure may fall against that of
             ``model``. Where it falls by more, the layers that hurt the logits most
-            go back to float, as few as meet it.
+            go back to float: as few as meet it, by bisection.
         keep_float (Sequence[str]): Friendly names of convolutions that stay in
             float.
 
