@@ -125,7 +125,8 @@ EXTRAS = {
     # the page in the browser, which runs what was exported
     'page': [*DEPLOY, 'gradio>=6'],
     # prediction on more than one machine
-    'ray': [*DEPLOY, 'ray[data]'],
+    # from 2.64 on, restarts of a worker are limited in another way
+    'ray': [*DEPLOY, 'ray[data]>=2.60,<2.64'],
     'test': TEST,
     'dev': [*TEST, 'ruff', 'codespell'],
 }

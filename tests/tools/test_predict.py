@@ -19,6 +19,7 @@ from PIL import Image
 
 from fastsegformer_mm.deploy import DefectSegmentor, ModelCard
 from fastsegformer_mm.deploy.network import load_network
+from fastsegformer_mm.deploy.prediction import options
 from fastsegformer_mm.deploy.prediction.pipeline import Outcome
 from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
 
@@ -101,7 +102,7 @@ def test_a_folder(photos, tmp_path, capsys):
     assert {'fastsegformer_mm', 'opencv', 'torch'} <= set(found['versions'])
     assert found['options']['threads'] == 1
     # once more: nothing to do
-    assert run('model.onnx', photos, '--out', out)[0] == tool.USAGE
+    assert run('model.onnx', photos, '--out', out)[0] == options.USAGE
     assert 'backend was "onnxruntime", now it is "auto"' in capsys.readouterr().err
     assert run('model.onnx', photos, '--out', out, '--backend', 'onnxruntime')[0] == 0
     assert '0 frames into' in (said := capsys.readouterr().out)
@@ -233,7 +234,7 @@ def test_errors_are_one_line(photos, tmp_path, capsys):
         [photos, '--part-masks', 'none'],
         ['0', '1'],
     ):
-        assert run('m', *args, '--out', out)[0] == tool.USAGE
+        assert run('m', *args, '--out', out)[0] == options.USAGE
         said = capsys.readouterr().err
         assert said.startswith('error: ')
         assert said.count('\n') == 1
@@ -245,7 +246,7 @@ def test_breaks_off(photos, tmp_path, capsys, monkeypatch):
     blocked = tmp_path / 'out/masks/left'
     blocked.parent.mkdir(parents=True)
     blocked.write_bytes(b'a file where a folder has to be')
-    assert run('m', photos, '--out', tmp_path / 'out')[0] == tool.BROKE_OFF
+    assert run('m', photos, '--out', tmp_path / 'out')[0] == options.BROKE_OFF
     said = capsys.readouterr().err
     assert 'error: broke off: ' in said
     assert 'masks/left' in said
@@ -313,7 +314,7 @@ def test_a_signal_leaves_playable_video_and_whole_files(tmp_path, start, name):
     wait_for_records(process, out, 5)
     os.kill(process.pid, getattr(signal, name))
     process.join(60)
-    assert process.exitcode == tool.INTERRUPTED
+    assert process.exitcode == options.INTERRUPTED
     assert 'stopping: what is in work is completed' in log.read_text()
     found = lines(out)
     assert 5 <= len(found) < 400
