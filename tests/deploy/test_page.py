@@ -242,7 +242,8 @@ def test_model_and_precision(page, served):
         'other',
         'bf16',
     )
-    np.testing.assert_array_equal(served.built[2].frames[0], FRAME)
+    (frame,) = served.built[2].frames
+    np.testing.assert_array_equal(frame, FRAME)
 
 
 def test_video(page, served):
@@ -319,3 +320,9 @@ def test_narrow_window(page):
     result_of(page, 'a.png')
     wide = page.evaluate('document.documentElement.scrollWidth')
     assert wide <= 380
+    # the table is wider, and can be reached
+    moved = page.evaluate(
+        """() => { const box = document.querySelector('.fsf-scroll');
+        box.scrollLeft = 999; return box.scrollLeft; }"""
+    )
+    assert moved > 0

@@ -1,5 +1,6 @@
 """What the server answers to, how many at a time, and what it leaves behind."""
 
+import asyncio
 import json
 import os
 import runpy
@@ -8,10 +9,13 @@ import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
+from gradio.exceptions import InvalidPathError
 
 from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.page.inputs import as_sent
 from fastsegformer_mm.deploy.page.limits import Limits
 from fastsegformer_mm.deploy.page.server import FOLDER_VARIABLE, PageServer
 
@@ -126,6 +130,23 @@ def test_only_what_was_sent_is_read(served, path):
     assert served.server.folder not in json.dumps(output)
 
 
+def test_no_address_is_fetched(monkeypatch):
+    """Not even one that Gradio's own guard against inner addresses lets through."""
+    fetched = []
+
+    async def fetch(url, **_):
+        fetched.append(url)
+        return __file__
+
+    monkeypatch.setattr('gradio.processing_utils.async_ssrf_protected_download', fetch)
+    component = as_sent(gr.Image())
+    with pytest.raises(InvalidPathError, match='not an address'):
+        asyncio.run(
+            component.async_move_resource_to_block_cache('https://example.org/a.png')
+        )
+    assert not fetched
+
+
 def test_names_do_not_leave_the_folder(served):
     path = Visitor(served).upload('../../../evil.png', PICTURE)
     assert Path(path).resolve().is_relative_to(served.server.folder)
@@ -167,7 +188,30 @@ def test_nobody_else_is_asked_for_anything(served):
     fonts = served.client.get('theme.css').text
     assert '@import' not in fonts
     assert 'url(http' not in fonts
+    assert '--font: system-ui' in fonts
     assert 'googleapis' not in served.client.get('').text
+
+
+def test_messages_are_no_html(served, monkeypatch):
+    """A name of a class or model comes from a file; a browser is to show it only."""
+
+    def fail(frame):
+        raise DeployError('no <img src=x onerror=alert(1)>')
+
+    monkeypatch.setattr(served.built[0], 'segment', fail)
+    visitor = Visitor(served)
+    succeeded, output = visitor.show(visitor.upload('a.png', PICTURE))
+    assert not succeeded
+    assert output['error'] == 'no &lt;img src=x onerror=alert(1)&gt;'
+
+
+def test_an_error_that_nobody_foresaw(served, monkeypatch, caplog):
+    monkeypatch.setattr('fastsegformer_mm.deploy.page.page.picture_result', None)
+    visitor = Visitor(served)
+    succeeded, output = visitor.show(visitor.upload('a.png', PICTURE))
+    assert not succeeded
+    assert output['error'].startswith('This could not be done (TypeError); the log')
+    assert 'NoneType' in caplog.text
 
 
 def test_queue_and_concurrency(served, monkeypatch):

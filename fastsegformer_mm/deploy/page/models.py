@@ -24,8 +24,11 @@ class ModelSource:
         checkpoint (str, optional): Weights of a config.
 
     Example:
-        >>> ModelSource.parse('config.py=best.pth')
-        ModelSource(model='config.py', checkpoint='best.pth')
+        >>> try:
+        ...     ModelSource.parse('model.tflite')
+        ... except DeployError as error:
+        ...     print(error)
+        model.tflite: expected MODEL.onnx, MODEL.xml or CONFIG.py=CHECKPOINT.pth
     """
 
     model: str

@@ -96,9 +96,10 @@ class Page:
             for event in (video.input, video.stop_recording):
                 sent = self._on(event, self.show_video, [video, *how], out)
                 _cleared_after(sent, video)
-            chosen = self._on(model.input, self.choose, model, [precision, card])
+            # not `input`, which Gradio tells twice for one choice
+            chosen = self._on(model.select, self.choose, model, [precision, card])
             self._on(chosen.success, self.again, [kept, *how], out)
-            chosen = self._on(precision.input, self.describe, [model, precision], card)
+            chosen = self._on(precision.select, self.describe, [model, precision], card)
             self._on(chosen.success, self.again, [kept, *how], out)
             for control, function in ((opacity, 'fsfOpacity'), (boxes, 'fsfBoxes')):
                 # a picture's overlay is the browser's business
