@@ -96,7 +96,11 @@ class OpenVinoBuild:
         if accuracy is not None:
 
             def figure(model):
-                return accuracy(self._backend(model, 'tried'))
+                infer = self._backend(model, 'tried')
+                try:
+                    return accuracy(infer)
+                finally:
+                    infer.close()
 
         self.network = quantize_openvino(
             self.network, images, accuracy=figure, max_drop=max_drop

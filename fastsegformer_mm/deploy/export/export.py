@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import threading
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from mmengine.config import Config
@@ -19,13 +19,11 @@ from ..network import load_network
 from ..reparameterize import reparameterize
 from ..telemetry import decline_telemetry
 from ..threads import ThreadShare
-from . import parity
 from .build import BUILDS
+from .comparison import Comparison
 from .options import ExportOptions, set_size
 from .parity import Parity
 from .parts import frame_part, mask_part, network_part
-from .reference import Reference
-from .samples import find_samples
 
 
 class ParityError(DeployError):
@@ -54,7 +52,7 @@ def export_model(
         config (str | Path | Config): Config of the network.
         checkpoint (str | Path): Its weights.
         out (str | Path): The .onnx or .xml to write; the report comes beside it as
-            NAME.parity.json. What is there already stays until the new one has passed.
+            OUT.parity.json. What is there already stays until the new one has passed.
         options (ExportOptions, optional): Defaults to float32 ONNX.
         cfg_options (dict, optional): Settings to override in the config.
 
@@ -84,79 +82,39 @@ def export_model(
     )
     network, card = load_network(cfg, checkpoint)
     card = options.card(card)
-    # the graph's parts before any work, since a card may be refused
+    # before any work, since either may refuse the card
     before = frame_part(card) if card.with_pre else None
+    after = mask_part(card) if card.with_post else None
     share = ThreadShare()
     try:
-        reference = Reference(cfg, network)
-        samples = find_samples(
-            cfg, options.split, options.images, options.labels, options.num
-        )
-        tolerance = parity.tolerances(card, samples.labelled, options.tolerance)
-        if options.max_drop is not None and not samples.labelled:
-            raise DeployError(
-                f'--max-drop {options.max_drop} needs labelled images to measure mIoU '
-                'on; name some by --images and --labels, or --split'
-            )
-        cases = list(reference.cases(samples))
+        comparison = Comparison(cfg, network, card, options)
+        deployed = reparameterize(network) if options.reparameterize else network
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix=f'.{out.name}.', dir=out.parent
         ) as folder:
-            deployed = network
-            if options.reparameterize:
-                deployed = reparameterize(network)
-            after = None
-            if card.with_post:
-                after = mask_part(card, cases[0].logits.shape[1])
             build = BUILDS[options.format](
                 network_part(deployed, card), card, Path(folder), options.threads
             )
-            before_miou = None
-            if samples.labelled:
-                own = [case.mask for case in cases]
-                before_miou = parity.mean_iou(cfg, card, own, cases)
             if card.precision == 'int8':
-                _quantize(build, cfg, card, cases, reference, options, resized)
-            infer = build.run_network()
-            logits, largest = parity.logit_difference(infer, cases)
-            others = parity.other_sizes(infer, network, card, cases[0].image)
-            infer = build.finish(before, after)
-            masks = parity.masks(infer, card, cases, reference)
-            found = Parity(
-                images=len(cases),
-                source=samples.source,
-                synthetic=samples.synthetic,
-                computed_in=infer.precision,
-                logits=logits,
-                largest=largest,
-                equal=parity.equal_share(masks, cases),
-                other_sizes=others,
-                tolerance=tolerance,
-            )
-            if samples.labelled:
-                after_miou = parity.mean_iou(cfg, card, masks, cases)
-                found.miou = (before_miou, after_miou)
+                _quantize(build, cfg, options, comparison, resized)
+            found, versions = comparison.judge(build, before, after)
             failures = found.failures()
             if failures:
+                way_out = _way_out(options)
                 raise ParityError(
-                    f'{out} was not written: {"; ".join(failures)}. Choose a higher '
-                    '--precision, or, if that will do, allow more by --tolerance',
-                    found,
+                    f'{out} was not written: {"; ".join(failures)}. {way_out}', found
                 )
             report = Path(folder, 'report.json')
-            versions = infer.versions()
-            infer.close()
-            report.write_text(
-                json.dumps(_report(found, card, options, versions), indent=2)
-            )
+            content = _report(found, card, options, versions)
+            report.write_text(json.dumps(content, indent=2))
             _keep(build.model, report, out)
     finally:
         share.close()
     return found
 
 
-def _quantize(build, cfg, card, cases, reference, options, resized):
+def _quantize(build, cfg, options, comparison, resized):
     """INT8, with layers in float where ``max_drop`` asks for it."""
     from ..quantization import calibration_images
 
@@ -164,15 +122,18 @@ def _quantize(build, cfg, card, cases, reference, options, resized):
     images = calibration_images(
         cfg, options.calibration, geometry='test' if resized else 'train'
     )
-    accuracy = None
-    if options.max_drop is not None:
-        bare = replace(card, with_pre=False, with_post=False)
-
-        def accuracy(infer):
-            masks = parity.masks(infer, bare, cases, reference)
-            return parity.mean_iou(cfg, card, masks, cases)
-
+    accuracy = None if options.max_drop is None else comparison.miou_of_network
     build.quantize(images, accuracy, options.max_drop)
+
+
+def _way_out(options):
+    if options.precision == 'fp32':
+        hint = 'Try another --format, or --no-reparameterize'
+    elif options.precision == 'int8' and options.max_drop is None:
+        hint = 'Keep the layers that hurt in float (--format openvino --max-drop 0.2)'
+    else:
+        hint = 'Choose a higher --precision'
+    return f'{hint}; or, if this will do, allow more by --tolerance'
 
 
 def _report(found: Parity, card: ModelCard, options: ExportOptions, versions):
@@ -190,7 +151,7 @@ def _report(found: Parity, card: ModelCard, options: ExportOptions, versions):
 
 def report_path(out: Path) -> Path:
     """Where the report of an artefact is."""
-    return out.with_suffix('.parity.json')
+    return out.with_name(f'{out.name}.parity.json')
 
 
 def _keep(model: Path, report: Path, out: Path) -> None:

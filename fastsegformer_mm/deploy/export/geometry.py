@@ -19,6 +19,8 @@ FILTERS = (
     ('pillow', 'bicubic'),
     ('cv2', 'bilinear'),
 )
+# OpenCV's bilinear weights are whole numbers that add up to this
+TAP = 2048
 
 
 @dataclass
@@ -89,13 +91,13 @@ def _half(value: Tensor) -> Tensor:
     return torch.div(value, 2, rounding_mode='trunc')
 
 
-def resize_weights(
-    length: Tensor, size: Tensor, offset: Tensor, canvas: Tensor, card: ModelCard
+def pillow_weights(
+    length: Tensor, size: Tensor, offset: Tensor, canvas: Tensor, interpolation: str
 ) -> Tensor:
-    """What each pixel of a line adds to each pixel of the resized line.
+    """What each pixel of a line adds to each pixel of the line resized by Pillow.
 
-    Pillow widens its filter to shrink an image and leaves out what lies beyond the
-    border; OpenCV looks at two pixels, always, and repeats the border.
+    Its filter is widened to shrink an image, and leaves out what lies beyond the
+    border.
 
     Args:
         length (Tensor): Pixels of the line, a number.
@@ -103,24 +105,46 @@ def resize_weights(
         offset (Tensor): Where the first of them lies on the canvas.
         canvas (Tensor): Pixels of the canvas. Those beside the resized line get
             whatever numbers.
+        interpolation (str): 'bilinear' or 'bicubic'.
 
     Returns:
         Tensor: float32, (length, canvas), for a product from the right.
     """
-    source = 2 * torch.arange(length) + 1
+    source = (2 * torch.arange(length) + 1) * size
     target = (2 * (torch.arange(canvas) - offset) + 1) * length
-    wide = size
-    if card.resize_backend == 'pillow':
-        wide = torch.maximum(length, size)
-    else:
-        target = torch.maximum(target, size)
-        target = torch.minimum(target, (2 * length - 1) * size)
-    apart = (source[:, None] * size - target[None]).abs()
+    apart = (source[:, None] - target[None]).abs()
     # no division or subtraction of floats: OpenVINO takes those apart, and forgets
     # of the parts that they are to stay in float32
-    x = apart.float() * (2 * wide).float().reciprocal()
-    weights = _cubic(x) if card.interpolation == 'bicubic' else _linear(x)
+    x = apart.float() * (2 * torch.maximum(length, size)).float().reciprocal()
+    weights = _cubic(x) if interpolation == 'bicubic' else _linear(x)
     return weights * weights.sum(0, keepdim=True).clamp(min=0.1).reciprocal()
+
+
+def opencv_taps(
+    length: Tensor, size: Tensor, offset: Tensor, canvas: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which two pixels of a line OpenCV mixes to one of the line resized.
+
+    Args:
+        length (Tensor): As :func:`pillow_weights`, also the next three.
+        size (Tensor): Pixels.
+        offset (Tensor): Pixels.
+        canvas (Tensor): Pixels.
+
+    Returns:
+        tuple[Tensor]: (canvas,) each: index of the first, index of the second, both
+        int64, and the second's part of ``TAP``, int32.
+    """
+    position = (2 * (torch.arange(canvas) - offset) + 1) * length - size
+    # the border is repeated
+    position = position.clamp(min=0)
+    position = torch.minimum(position, 2 * size * (length - 1))
+    step = 2 * size
+    first = torch.div(position, step, rounding_mode='trunc')
+    rest = position - first * step
+    part = torch.div(2 * TAP * rest + step, 2 * step, rounding_mode='trunc')
+    second = torch.minimum(first + 1, length - 1)
+    return first, second, part.to(torch.int32)
 
 
 def _linear(x: Tensor) -> Tensor:

@@ -14,6 +14,12 @@ from .parts import Part
 
 # names of operations that compute positions in a frame
 EXACT = 'exact/'
+# and the attribute by which OpenVINO leaves an operation in float32
+KEPT = {
+    'name': 'DisablePrecisionConversion',
+    'version': '0',
+    'value': 'dynamic:f16',
+}
 
 
 def to_openvino(part: Part):
@@ -123,13 +129,9 @@ def save(model, path: Path, card: ModelCard) -> None:
         if info is None:
             info = ElementTree.Element('rt_info')
             layer.insert(0 if layer.find('data') is None else 1, info)
-        ElementTree.SubElement(
-            info,
-            'attribute',
-            name='DisablePrecisionConversion',
-            version='0',
-            value='dynamic:f16',
-        )
         marked = True
+        # float16 weights: OpenVINO has marked some itself
+        if all(entry.get('name') != KEPT['name'] for entry in info):
+            ElementTree.SubElement(info, 'attribute', **KEPT)
     if marked:
         tree.write(path, encoding='utf-8', xml_declaration=True)

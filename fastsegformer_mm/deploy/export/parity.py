@@ -26,7 +26,7 @@ TOLERANCES = {
     'int8': {'miou': 0.2, 'equal': 0.99},
 }
 # with frames as input, whose grey levels are rounded otherwise at some pixels
-EQUAL_WITH_PRE = 0.998
+EQUAL_WITH_PRE = 0.999
 # of logits at other sizes, where the precision has no tolerance: a size that was
 # written into the graph is wrong by more
 OTHER_SIZE = 0.25
@@ -219,17 +219,18 @@ def mean_iou(
     settings = cfg.get('test_evaluator') or {}
     several = settings if isinstance(settings, (list, tuple)) else [settings]
     settings = next((s for s in several if 'IoU' in s.get('type', '')), None)
-    metric = METRICS.build(settings or dict(type='IoUMetric'))
-    metric.dataset_meta = dict(classes=card.classes, palette=card.palette)
-    for mask, case in zip(found, cases):
-        sample = case.data_samples[0]
-        prediction = torch.from_numpy(mask.astype(np.int64))[None]
-        metric.process({}, [dict(sample.to_dict(), pred_sem_seg=dict(data=prediction))])
     logger = MMLogger.get_current_instance()
     level = logger.level
     # without the table of classes
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
-        return float(metric.evaluate(size=len(found))['mIoU'])
+        metric = METRICS.build(settings or dict(type='IoUMetric'))
+        metric.dataset_meta = dict(classes=card.classes, palette=card.palette)
+        for mask, case in zip(found, cases):
+            sample = case.data_samples[0].to_dict()
+            prediction = torch.from_numpy(mask.astype(np.int64))[None]
+            metric.process({}, [dict(sample, pred_sem_seg=dict(data=prediction))])
+        figures = metric.evaluate(size=len(found))
     finally:
         logger.setLevel(level)
+    return float(next(v for k, v in figures.items() if k.split('/')[-1] == 'mIoU'))

@@ -9,6 +9,10 @@ from ..model_card import ModelCard
 from .frame_input import FrameInput
 from .mask_output import MaskOutput
 
+# A free side is traced at a size of no special meaning: where it is what a table of the
+# network was made for, that table alone would be written.
+FREE = (160, 256)
+
 
 @dataclass
 class Part:
@@ -38,9 +42,7 @@ def network_part(network: nn.Module, card: ModelCard) -> Part:
     free = {} if card.batch else {0: 'batch'}
     if not card.shape:
         free.update({2: 'height', 3: 'width'})
-    # a free side is traced at a size of no special meaning: where it is what a table
-    # of the network was made for, that table alone would be written
-    height, width = card.shape or (160, 224 + 32)
+    height, width = card.shape or FREE
     image = torch.randn(
         card.batch or 2,
         3,
@@ -68,9 +70,10 @@ def frame_part(card: ModelCard) -> Part:
     )
 
 
-def mask_part(card: ModelCard, channels: int) -> Part:
+def mask_part(card: ModelCard) -> Part:
     """The logits and the frame's size to the mask."""
-    height, width = card.shape or (160, 224 + 32)
+    height, width = card.shape or FREE
+    channels = len(card.classes) if card.threshold is None else 1
     batch = {} if card.batch else {0: 'batch'}
     logits = dict(batch)
     if not card.shape:

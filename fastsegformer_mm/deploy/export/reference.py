@@ -39,8 +39,8 @@ class Reference:
 
     Args:
         cfg (Config): A whole config, with the scope of its registries set.
-        network (DeployNetwork): As :func:`~fastsegformer_mm.deploy.network.load_network`
-            gave it.
+        network (DeployNetwork): As
+            :func:`~fastsegformer_mm.deploy.network.load_network` gave it.
     """
 
     def __init__(self, cfg: Config, network: DeployNetwork):
