@@ -150,7 +150,7 @@ setup(
     ],
     package_dir=PROJECTS,
     install_requires=['jinja2', 'numpy', 'packaging', 'safetensors', 'scipy'],
-    package_data={NAME: ['datasets/checks/*.j2']},
+    package_data={NAME: ['datasets/checks/*.j2', 'deploy/page/assets/*']},
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim, 'bdist_wheel': WheelWithMim},
     classifiers=[
