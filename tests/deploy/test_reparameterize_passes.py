@@ -146,6 +146,14 @@ KEPT = {
         conv=nn.Conv2d(4, 4, 1),
         norm=nn.BatchNorm2d(4),
     ),
+    'written to by index': net(
+        lambda self, x: (
+            (y := self.conv(x)).__setitem__((0, 1), 0.5),
+            self.norm(y),
+        )[1],
+        conv=nn.Conv2d(4, 4, 1),
+        norm=nn.BatchNorm2d(4),
+    ),
     'weight shared': shared_weight().double().eval(),
     'groups transposed': nn.Sequential(
         nn.ConvTranspose2d(4, 4, 1, groups=2), nn.BatchNorm2d(4)
@@ -217,6 +225,15 @@ def test_norm_conv_keeps_a_norm_that_is_put_out():
     assert run('norm_conv', network, image(2, 4, 5, 5))[1:] == (0, 0)
 
 
+def test_norm_conv_keeps_a_convolution_of_something_else():
+    network = net(
+        lambda self, x: self.conv(self.norm(x)) + self.conv(x),
+        norm=nn.BatchNorm2d(4),
+        conv=nn.Conv2d(4, 4, 1),
+    )
+    assert run('norm_conv', network, image(2, 4, 5, 5))[1:] == (0, 0)
+
+
 def test_unread_norms_keeps_what_is_read():
     def forward(self, x):
         maps = [self.one(x), self.two(x), self.three(x)]
@@ -234,6 +251,21 @@ def test_unread_norms_keeps_what_is_read():
 def pool_block(network):
     blocks = [m for m in network.modules() if type(m).__name__ == 'PoolFormerBlock']
     return blocks[0]
+
+
+@pytest.mark.parametrize('size', [3, 5])
+@pytest.mark.parametrize('grid', [(7, 6), (1, 4), (2, 2), (1, 1)])
+def test_pool_mixer_at_the_border(size, grid):
+    norm = trained_like(nn.GroupNorm(1, 4)).double()
+    pool = nn.AvgPool2d(size, 1, size // 2, count_include_pad=False)
+    x = image(2, 4, *grid)
+    y = norm(x)
+    for laid_out in (grid, (9, 9)):
+        mixer = PoolMixer(norm, pool, laid_out)
+        assert (mixer(x) - (pool(y) - y)).abs().max() < 1e-12
+    if size == 3:
+        # exact in any type
+        assert set(mixer.shares.flatten().tolist()) == {1, 1.5, 2.25}
 
 
 def test_pool_mixer_with_a_variance_as_small_as_eps():
@@ -261,6 +293,12 @@ def test_layer_scale_needs_a_place():
     _, count, error = run('layer_scale', network, image(1, 3, 64, 64))
     assert count == 8
     assert error < 1e-11
+
+
+def test_attention_without_what_softmax_does_not_see():
+    changed, count, _ = run('attention', tiny('e'), image(1, 3, 64, 64))
+    heads = [m for k, m in changed.named_modules() if k.endswith('talking_head1')]
+    assert [(type(m), m.bias) for m in heads] == [(nn.Conv2d, None)] * (count - 1)
 
 
 def test_early_classifier():

@@ -38,11 +38,9 @@ class LeanAttention(nn.Module):
         if self.talking_head1 is not None:
             head = self.talking_head1
             bias = F.conv2d(bias[None, :, None].double(), head.weight.double())
-            bias = bias[0, :, 0]
-            if head.bias is not None:
-                bias = bias + head.bias.double()[:, None]
+            bias = bias[0, :, 0].to(head.weight)
             head.bias = None
-        bias = bias.to(attention.attention_biases).detach()
+        bias = bias.detach().clone()
         self.table.attention_biases = nn.Parameter(bias, requires_grad=False)
         self.grid = tuple(grid)
         self.register_buffer('laid_out', self.table.bias(*grid), persistent=False)
@@ -76,12 +74,13 @@ class LeanAttention(nn.Module):
 def simplify_attention(network: nn.Module, example: Tensor) -> int:
     """Take scale, bias look-up and one bias out of EfficientFormerV2's attention.
 
-    Three identities, in ``softmax(T (s q' k + B) + t)`` with the talking head T:
+    In ``softmax(T (s q' k + B) + t)``, over the keys, with the talking head T:
 
     - ``s (W * u + c) = (s W) * u + s c``: the scale goes into the query's layer;
-    - ``T (w + B) + t = T w + (T B + t)``: T mixes heads at each place, so it may
-      mix the table of biases beforehand. Interpolating the table, for another
-      grid, commutes with that: it is linear, and its weights sum to 1;
+    - ``T (w + B) = T w + T B``: T mixes heads at each place, so it may mix the
+      table of biases beforehand, and interpolating the table for another grid, as
+      linear as T, comes after it as well as before;
+    - t is one number a head, the same for all keys: softmax does not see it;
     - the bias of the example's grid is a constant, and is laid out once.
 
     Besides, ``(P V')' = V P'``: two transpositions less.

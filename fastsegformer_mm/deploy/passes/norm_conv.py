@@ -40,8 +40,6 @@ def fold_norm_conv(network: nn.Module, example: Tensor) -> int:
         readers = flow.readers(norm)
         if not flow.runs_once(norm) or not readers:
             continue
-        if len(set(readers)) < len(readers):
-            continue
         if not all(_is_unpadded(r) and flow.runs_once(r) for r in readers):
             continue
         scale, shift = batch_norm_affine(norm) if whole else (norm.weight, norm.bias)
