@@ -15,6 +15,7 @@ from mmengine.config import Config
 from fastsegformer_mm.deploy import DefectSegmentor
 from fastsegformer_mm.deploy import quantization as quantization_module
 from fastsegformer_mm.deploy.backends.artefact import read_card
+from fastsegformer_mm.deploy.backends.openvino_backend import OpenVinoBackend
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.export import (
     ExportOptions,
@@ -22,6 +23,7 @@ from fastsegformer_mm.deploy.export import (
     export_model,
     report_path,
 )
+from fastsegformer_mm.deploy.export import build as build_module
 from fastsegformer_mm.deploy.export import export as export_module
 from fastsegformer_mm.deploy.export.build import OnnxBuild, OpenVinoBuild
 from fastsegformer_mm.deploy.network import load_network
@@ -224,8 +226,17 @@ def test_int8_of_openvino_is_judged_by_miou(files, tmp_path, monkeypatch):
         seen.images = list(images)
         seen.miou = accuracy(model)
         seen.max_drop = max_drop
+        quantized.append('conv')
+        accuracy(model)
         return model
 
+    def backend(path, device, precision, threads, **kwargs):
+        precisions.append(precision)
+        return OpenVinoBackend(path, device, precision, threads, **kwargs)
+
+    quantized, precisions = [], []
+    monkeypatch.setattr(quantization_module, 'quantized_layers', lambda _: quantized)
+    monkeypatch.setattr(build_module, 'OpenVinoBackend', backend)
     monkeypatch.setattr(quantization_module, 'quantize_openvino', quantize)
     monkeypatch.setattr(
         quantization_module, 'calibration_images', lambda cfg, num, geometry: [num]
@@ -242,6 +253,8 @@ def test_int8_of_openvino_is_judged_by_miou(files, tmp_path, monkeypatch):
     )
     assert seen.images == [7]
     assert seen.max_drop == 0.1
+    # what may be lost is counted from float32
+    assert precisions[:2] == ['fp32', 'int8']
     # the same network without the mask's way out, as it will run
     assert seen.miou == pytest.approx(found.miou[1], abs=0.05)
     assert found.tolerance == {'miou': 100}

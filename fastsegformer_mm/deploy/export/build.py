@@ -90,13 +90,15 @@ class OpenVinoBuild:
             accuracy (Callable, optional): From a running network to its mIoU.
             max_drop (float, optional): Points of it that may be lost.
         """
-        from ..quantization import quantize_openvino
+        from ..quantization import quantize_openvino, quantized_layers
 
         figure = None
         if accuracy is not None:
 
             def figure(model):
-                infer = self._backend(model, 'tried')
+                # what may be lost is counted from float32
+                precision = self.card.precision if quantized_layers(model) else 'fp32'
+                infer = self._backend(model, 'tried', precision)
                 try:
                     return accuracy(infer)
                 finally:
@@ -116,12 +118,12 @@ class OpenVinoBuild:
         self.network = openvino_graph.join(self.network, *parts)
         return self._backend(self.network, 'model')
 
-    def _backend(self, model, name):
+    def _backend(self, model, name, precision=None):
         path = self.folder / f'{name}.xml'
         openvino_graph.save(model, path, self.card)
         # a processor that does not know the precision computes in float32
         return OpenVinoBackend(
-            path, 'cpu', self.card.precision, self.threads, strict=False
+            path, 'cpu', precision or self.card.precision, self.threads, strict=False
         )
 
 
