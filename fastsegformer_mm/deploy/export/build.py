@@ -32,7 +32,7 @@ class OnnxBuild:
         if card.precision == 'fp16':
             onnx_graph.to_half(self.network)
 
-    def quantize(self, images: Iterable[np.ndarray], accuracy=None, max_drop=None):
+    def quantize(self, images: Iterable[np.ndarray]):
         """Turn the network to INT8."""
         from ..quantization import quantize_onnx
 
@@ -77,35 +77,46 @@ class OpenVinoBuild:
         self.model = folder / 'model.xml'
         self.network = openvino_graph.to_openvino(part)
 
-    def quantize(
+    def quantize(self, images: Iterable[np.ndarray]):
+        """Turn the network to INT8."""
+        from ..quantization import quantize_openvino
+
+        self.network = quantize_openvino(self.network, images)
+
+    def quantize_within(
         self,
         images: Iterable[np.ndarray],
-        accuracy: Callable[[Backend], float] | None = None,
-        max_drop: float | None = None,
+        max_drop: float,
+        figure: float,
+        accuracy: Callable[[Backend], float],
+        before: Part | None,
+        after: Part | None,
     ):
-        """Turn the network to INT8.
+        """The same, with layers in float where the artefact would lose too much.
 
         Args:
             images (Iterable[np.ndarray]): To calibrate with.
-            accuracy (Callable, optional): From a running network to its mIoU.
-            max_drop (float, optional): Points of it that may be lost.
+            max_drop (float): Points that may be lost.
+            figure (float): Of MMSegmentation, in float32.
+            accuracy (Callable): From an artefact, as it will run, to its figure.
+            before (Part, optional): As :meth:`finish`.
+            after (Part, optional): As :meth:`finish`.
         """
-        from ..quantization import quantize_openvino, quantized_layers
+        from ..quantization import quantize_openvino
 
-        figure = None
-        if accuracy is not None:
+        trained = self.network
 
-            def figure(model):
-                # what may be lost is counted from float32
-                precision = self.card.precision if quantized_layers(model) else 'fp32'
-                infer = self._backend(model, 'tried', precision)
-                try:
-                    return accuracy(infer)
-                finally:
-                    infer.close()
+        def measure(model):
+            if model is trained:
+                return figure
+            infer = self._artefact(model.clone(), before, after)
+            try:
+                return accuracy(infer)
+            finally:
+                infer.close()
 
         self.network = quantize_openvino(
-            self.network, images, accuracy=figure, max_drop=max_drop
+            trained, images, accuracy=measure, max_drop=max_drop
         )
 
     def run_network(self) -> Backend:
@@ -114,16 +125,19 @@ class OpenVinoBuild:
 
     def finish(self, before: Part | None, after: Part | None) -> Backend:
         """Write the artefact, and run it."""
-        parts = [openvino_graph.to_openvino(p) if p else None for p in (before, after)]
-        self.network = openvino_graph.join(self.network, *parts)
-        return self._backend(self.network, 'model')
+        return self._artefact(self.network, before, after)
 
-    def _backend(self, model, name, precision=None):
+    def _artefact(self, network, before, after):
+        """Of a network, which is taken apart."""
+        parts = [openvino_graph.to_openvino(p) if p else None for p in (before, after)]
+        return self._backend(openvino_graph.join(network, *parts), 'model')
+
+    def _backend(self, model, name):
         path = self.folder / f'{name}.xml'
         openvino_graph.save(model, path, self.card)
         # a processor that does not know the precision computes in float32
         return OpenVinoBackend(
-            path, 'cpu', precision or self.card.precision, self.threads, strict=False
+            path, 'cpu', self.card.precision, self.threads, strict=False
         )
 
 

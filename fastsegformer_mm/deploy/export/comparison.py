@@ -1,7 +1,5 @@
 """An artefact in the making against MMSegmentation, on one set of frames."""
 
-from dataclasses import replace
-
 from mmengine.config import Config
 
 from ..backends.base import Backend
@@ -53,10 +51,13 @@ class Comparison:
         self.reference = Reference(cfg, network)
         self.cases = list(self.reference.cases(samples))
 
-    def miou_of_network(self, infer: Backend) -> float:
-        """mIoU of the network alone, in percent."""
-        bare = replace(self.card, with_pre=False, with_post=False)
-        return self._miou(parity.masks(infer, bare, self.cases, self.reference))
+        self.miou = None
+        if samples.labelled:
+            self.miou = self._miou([case.mask for case in self.cases])
+
+    def miou_of(self, infer: Backend) -> float:
+        """mIoU of an artefact, in percent; ``miou`` is that of MMSegmentation."""
+        return self._miou(parity.masks(infer, self.card, self.cases, self.reference))
 
     def judge(
         self, build, before: Part | None, after: Part | None
@@ -92,8 +93,7 @@ class Comparison:
             tolerance=self.tolerance,
         )
         if self.samples.labelled:
-            own = [case.mask for case in self.cases]
-            found.miou = (self._miou(own), self._miou(masks))
+            found.miou = (self.miou, self._miou(masks))
         versions = infer.versions()
         infer.close()
         return found, versions

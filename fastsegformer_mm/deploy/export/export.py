@@ -97,7 +97,7 @@ def export_model(
                 network_part(deployed, card), card, Path(folder), options.threads
             )
             if card.precision == 'int8':
-                _quantize(build, cfg, options, comparison, resized)
+                _quantize(build, cfg, options, comparison, resized, before, after)
             found, versions = comparison.judge(build, before, after)
             failures = found.failures()
             if failures:
@@ -114,7 +114,7 @@ def export_model(
     return found
 
 
-def _quantize(build, cfg, options, comparison, resized):
+def _quantize(build, cfg, options, comparison, resized, before, after):
     """INT8, with layers in float where ``max_drop`` asks for it."""
     from ..quantization import calibration_images
 
@@ -122,8 +122,12 @@ def _quantize(build, cfg, options, comparison, resized):
     images = calibration_images(
         cfg, options.calibration, geometry='test' if resized else 'train'
     )
-    accuracy = None if options.max_drop is None else comparison.miou_of_network
-    build.quantize(images, accuracy, options.max_drop)
+    if options.max_drop is None:
+        build.quantize(images)
+        return
+    build.quantize_within(
+        images, options.max_drop, comparison.miou, comparison.miou_of, before, after
+    )
 
 
 def _way_out(options):

@@ -108,16 +108,15 @@ def pillow_weights(
         interpolation (str): 'bilinear' or 'bicubic'.
 
     Returns:
-        Tensor: float32, (length, canvas), for a product from the right.
+        Tensor: float32, (1, 1, length, canvas), for a product from the right.
     """
     source = (2 * torch.arange(length) + 1) * size
     target = (2 * (torch.arange(canvas) - offset) + 1) * length
-    apart = (source[:, None] - target[None]).abs()
-    # no division or subtraction of floats: OpenVINO takes those apart, and forgets
-    # of the parts that they are to stay in float32
-    x = apart.float() * (2 * torch.maximum(length, size)).float().reciprocal()
+    # of four dimensions from the start, for the same reason as in _inverse
+    apart = (source.view(1, 1, -1, 1) - target.view(1, 1, 1, -1)).abs()
+    x = apart.float() * _inverse((2 * torch.maximum(length, size)).float())
     weights = _cubic(x) if interpolation == 'bicubic' else _linear(x)
-    return weights * weights.sum(0, keepdim=True).clamp(min=0.1).reciprocal()
+    return weights * _inverse(weights.sum(2, keepdim=True).clamp(min=0.1))
 
 
 def opencv_taps(
@@ -145,6 +144,16 @@ def opencv_taps(
     part = torch.div(2 * TAP * rest + step, 2 * step, rounding_mode='trunc')
     second = torch.minimum(first + 1, length - 1)
     return first, second, part.to(torch.int32)
+
+
+def _inverse(x: Tensor) -> Tensor:
+    """1 / x.
+
+    Divisions, powers and subtractions of floats are taken apart by OpenVINO, which
+    forgets of their parts that they are to stay in float32.
+    """
+    guess = (-1.0 * x.log()).exp()
+    return guess * (-1.0 * x * guess + 2.0)
 
 
 def _linear(x: Tensor) -> Tensor:
