@@ -3,9 +3,6 @@
 import copy
 from pathlib import Path
 
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -14,6 +11,7 @@ from fastsegformer_mm.engine.checkpoint.digest import weights_digest
 from fastsegformer_mm.engine.checkpoint.fit import check_fit
 from fastsegformer_mm.engine.checkpoint.read import read_checkpoint
 
+from .config import open_config
 from .errors import DeployError
 from .model_card import ModelCard
 
@@ -88,13 +86,7 @@ def load_network(config, checkpoint=None, cfg_options=None, allow_random=False):
         DeployError: There is no checkpoint, or the config cannot be deployed.
         CheckpointError: The checkpoint is broken or that of another network.
     """
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
-    cfg = copy.deepcopy(cfg)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
-    if cfg.get('custom_imports'):
-        import_modules_from_strings(**cfg.custom_imports)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = open_config(config, cfg_options)
     if checkpoint is None and not allow_random:
         raise DeployError(
             f'{cfg.filename}: no checkpoint was given, so that the network would be '

@@ -1,19 +1,16 @@
 """mIoU of a runtime on a config's test set, by the config's own metric."""
 
-import copy
 from collections.abc import Callable
 
 import mmcv
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS
 from mmseg.structures import SegDataSample
 
+from ..config import open_config
 from ..errors import DeployError
 
 
@@ -37,13 +34,8 @@ def evaluate(
     Raises:
         DeployError: The test set is not there.
     """
-    cfg = Config.fromfile(config)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
-    if cfg.get('custom_imports'):
-        import_modules_from_strings(**cfg.custom_imports)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
-    settings = copy.deepcopy(cfg.test_dataloader.dataset)
+    cfg = open_config(config, cfg_options)
+    settings = cfg.test_dataloader.dataset
     # labels as the data set reads them, at the photograph's own size
     settings.pipeline = [
         dict(type='LoadImageFromFile'),

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 
 from fastsegformer_mm.visualization.network_input import NetworkFeed
 
+from ..config import open_config
 from ..errors import DeployError
 
 GEOMETRIES = ('train', 'test')
@@ -55,13 +54,7 @@ def calibration_images(
         raise DeployError(f'num={num} calibration images; expected 1 or more, say 300')
     if geometry not in GEOMETRIES:
         raise DeployError(f'geometry={geometry!r}; expected one of {GEOMETRIES}')
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
-    cfg = copy.deepcopy(cfg)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
-    if cfg.get('custom_imports'):
-        import_modules_from_strings(**cfg.custom_imports)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = open_config(config, cfg_options)
     if geometry == 'test':
         _use_test_pipeline(cfg)
     name = cfg.filename or 'the config'
