@@ -18,7 +18,7 @@ TOLERANCE = 1e-3
 def reparameterize(
     network: nn.Module,
     passes: Sequence[str] | None = None,
-    example: Tensor | None = None,
+    example: Tensor | Sequence[int] | None = None,
 ) -> nn.Module:
     """An algebraically equal, faster network.
 
@@ -32,8 +32,10 @@ def reparameterize(
             will not do: its outputs must follow from its input.
         passes (Sequence[str], optional): Names of those to run, of ``PASSES``, in
             whose order they run. Defaults to None, all.
-        example (Tensor, optional): ``[N, 3, H, W]``, an input that the network
-            takes. Defaults to None, noise of 64 x 64.
+        example (Tensor | Sequence[int], optional): ``[N, 3, H, W]``, an input that the
+            network takes, or (H, W) for noise of that size; best of the size that the
+            network will mostly get, for which some things are laid out. Defaults to
+            None, noise of 64 x 64.
 
     Returns:
         nn.Module: In evaluation mode, without gradients, on the same device.
@@ -56,9 +58,9 @@ def reparameterize(
             f'the network is in {parameter.dtype}; expected float32: reparameterize '
             'first, then change the type'
         )
-    if example is None:
+    if not isinstance(example, Tensor):
         generator = torch.Generator().manual_seed(0)
-        example = torch.rand(1, 3, 64, 64, generator=generator)
+        example = torch.rand(1, 3, *(example or (64, 64)), generator=generator)
     example = example.to(parameter)
     with torch.no_grad():
         before = network(example)

@@ -94,7 +94,7 @@ class DefectSegmentor:
         else:
             network, self.card = model
         if trained and (name, device) != ('torch', 'cpu'):
-            network = reparameterize(network)
+            network = reparameterize(network, example=self.card.size)
         strict = precision != 'auto'
         precision = self._precision(kind, name, precision)
         # before the backend, which asks PyTorch for its number of threads

@@ -211,6 +211,11 @@ def test_models_from_the_command_line(tmp_path, monkeypatch):
     assert [m.name for m in read_models([one, two])] == [one[:-3], two[:-3]]
     names = [m.name for m in read_models([f'{one}=a.pth', f'{one}=b.pth'])]
     assert names == [f'{one[:-3]}=a', f'{one[:-3]}=b']
+    # an artefact has weights, though no checkpoint is named
+    artefact = f'{one[:-3]}.xml'
+    Path(artefact).touch()
+    names = [m.name for m in read_models([f'{one}=a.pth', artefact])]
+    assert names == ['fastsegformer-e', f'{one[:-3]}=xml']
     for spec, message in (
         ('a.pth', 'a.pth: expected CONFIG.py'),
         ('none.py', 'none.py: there is no such file'),

@@ -126,7 +126,7 @@ def test_without_the_deploy_form(files, tmp_path, monkeypatch):
     forms = []
     own = export_module.reparameterize
     monkeypatch.setattr(
-        export_module, 'reparameterize', lambda n: forms.append(n) or own(n)
+        export_module, 'reparameterize', lambda n, **k: forms.append(n) or own(n, **k)
     )
     export(files, tmp_path / 'a.onnx', reparameterize=False)
     assert forms == []

@@ -304,6 +304,12 @@ def test_attention_without_what_softmax_does_not_see():
     assert [(type(m), m.bias) for m in heads] == [(nn.Conv2d, None)] * (count - 1)
 
 
+def test_bias_is_laid_out_for_the_size_that_is_given():
+    changed = reparameterize(tiny('e'), ['attention'], example=(96, 160))
+    grids = {m.grid for m in changed.modules() if hasattr(m, 'laid_out')}
+    assert grids == {(3, 5), (6, 10)}
+
+
 def test_early_classifier():
     changed, count, _ = run('early_classifier', tiny('e'), image(1, 3, 64, 64))
     seen = []

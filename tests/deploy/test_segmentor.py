@@ -133,7 +133,7 @@ class TestRuntimes:
         config, weights = checkpoint
         formed = []
         monkeypatch.setattr(
-            segmentor, 'reparameterize', lambda net: formed.append(net) or net
+            segmentor, 'reparameterize', lambda net, **_: formed.append(net) or net
         )
         for backend, count in (('torch', 0), ('onnxruntime', 1)):
             DefectSegmentor(config, backend, 'cpu', checkpoint=weights).close()

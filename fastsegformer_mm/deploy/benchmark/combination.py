@@ -128,11 +128,15 @@ def short_name(stem: str) -> str:
 
 def _apart(models):
     """Names of configs that are the same get the whole stem, then the checkpoint's."""
+
+    def weights(model):
+        return Path(model.source).suffix[1:] if model.artefact else 'random'
+
     ways = (
         lambda m: m.name,
         lambda m: Path(m.source).stem,
-        lambda m: f'{Path(m.source).stem}={Path(m.checkpoint or "random").stem}',
-        lambda m: f'{m.source}={m.checkpoint or "random"}',
+        lambda m: f'{Path(m.source).stem}={Path(m.checkpoint or weights(m)).stem}',
+        lambda m: f'{m.source}={m.checkpoint or weights(m)}',
     )
     out = []
     for model in models:

@@ -81,7 +81,7 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
     passes = combination.passes
     if passes is None and combination.backend in (EAGER, REFERENCE):
         passes = ()  # as it was trained
-    chosen = network if passes == () else reparameterize(network, passes)
+    chosen = network if passes == () else reparameterize(network, passes, card.size)
     if combination.backend == REFERENCE:
         if device != 'cpu':
             raise DeployError(

@@ -88,7 +88,10 @@ def export_model(
     share = ThreadShare()
     try:
         comparison = Comparison(cfg, network, card, options)
-        deployed = reparameterize(network) if options.reparameterize else network
+        deployed = network
+        if options.reparameterize:
+            # laid out for a size only where it is fixed
+            deployed = reparameterize(network, example=card.shape)
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             prefix=f'.{out.name}.', dir=out.parent
