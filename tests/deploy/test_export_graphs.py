@@ -176,6 +176,34 @@ def test_a_network_that_cannot_have_free_sizes(tmp_path):
         onnx_graph.to_onnx(part, tmp_path / 'a.onnx')
 
 
+def test_ctrl_c_while_openvino_converts():
+    class Stopped(nn.Module):
+        def forward(self, x):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        openvino_graph.to_openvino(network_part(Stopped(), CARD))
+
+    class Broken(nn.Module):
+        def forward(self, x):
+            raise ValueError('no such layer')
+
+    with pytest.raises(DeployError, match='cannot be converted to OpenVINO'):
+        openvino_graph.to_openvino(network_part(Broken(), CARD))
+
+
+def test_nothing_is_sent(monkeypatch):
+    """Conversion would report itself to its makers otherwise."""
+    from openvino_telemetry.main import Telemetry
+    from openvino_telemetry.utils.sender import TelemetrySender
+
+    sent = []
+    monkeypatch.setattr(TelemetrySender, 'send', lambda *args: sent.append(args))
+    openvino_graph.to_openvino(network_part(nn.Conv2d(3, 3, 1), CARD))
+    assert sent == []
+    assert Telemetry(app_name='x', app_version='1', tid='t').consent is False
+
+
 def test_frames_of_their_own_size(tmp_path):
     card = replace(
         CARD,

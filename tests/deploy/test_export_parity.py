@@ -15,6 +15,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from rich.console import Console
 
+from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.export import parity
 from fastsegformer_mm.deploy.export.parity import Parity, tolerances
 from fastsegformer_mm.deploy.export.reference import Reference
@@ -94,6 +95,29 @@ def test_logit_difference_is_the_largest_and_keeps_nan():
     assert found == (5.0, 4.0)
     bad = parity.logit_difference(lambda x: np.array([np.nan, 0.0]), [one, two])
     assert math.isnan(bad[0])
+
+
+def test_a_batch_is_of_different_images():
+    card = replace(CARD, batch=None)
+    image = np.arange(3 * 4 * 40, dtype=np.float32).reshape(1, 3, 4, 40)
+    network = torch.nn.Identity()
+    assert parity.other_sizes(lambda x: x, network, card, image) == {'2 x 4 x 40': 0}
+    # the first image's result for both
+    found = parity.other_sizes(lambda x: x[[0, 0]], network, card, image)
+    assert found['2 x 4 x 40'] > 0.01
+
+
+def test_a_size_that_does_not_run():
+    card = replace(CARD, shape=None)
+
+    def infer(x):
+        raise RuntimeError('first line\nlast line')
+
+    image = np.zeros((1, 3, 8, 8), np.float32)
+    with pytest.raises(
+        DeployError, match=r'1 x 40 x 104 \(last line\); choose --shape'
+    ):
+        parity.other_sizes(infer, torch.nn.Identity(), card, image)
 
 
 def test_mean_iou_is_that_of_the_config():

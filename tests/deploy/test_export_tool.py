@@ -2,17 +2,27 @@
 
 import json
 import runpy
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from fastsegformer_mm.deploy.backends.artefact import read_card
+from fastsegformer_mm.deploy.export.build import OnnxBuild
 
 HERE = Path(__file__)
 TOOL = HERE.parents[2] / 'tools' / 'deployment' / 'export.py'
 tool = SimpleNamespace(**runpy.run_path(str(TOOL)))
 case = SimpleNamespace(**runpy.run_path(str(HERE.with_name('export_case.py'))))
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """The command's handler of SIGTERM goes with the test."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -61,6 +71,17 @@ def test_mistakes_are_one_line(command, options, words, capsys):
     error = capsys.readouterr().err
     assert error.startswith('error: ')
     assert words in error
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_stopped(command, tmp_path, number, capsys, monkeypatch):
+    monkeypatch.setattr(
+        OnnxBuild, 'run_network', lambda self: signal.raise_signal(number)
+    )
+    files = sorted(tmp_path.iterdir())
+    assert tool.main(command) == 130
+    assert 'nothing was written' in capsys.readouterr().err
+    assert sorted(tmp_path.iterdir()) == files
 
 
 def test_options_are_handed_on():

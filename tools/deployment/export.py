@@ -6,7 +6,7 @@ config's test set, on the images that you name, or, where neither is there, on d
 ones. The table is printed, and written as JSON beside the file.
 
 Exit code 0: written. 1: it differs by more than allowed, and was not written; what was
-there stays. 2: it could not be made.
+there stays. 2: it could not be made. 130: it was stopped, and left nothing.
 
 Examples:
     python tools/deployment/export.py CONFIG CHECKPOINT --out orange.onnx
@@ -135,8 +135,8 @@ def main(argv=None):
         num=args.num,
         threads=args.threads,
     )
-    # so that a stopped export cleans up, as with Ctrl-C
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # so that an export that is told to end cleans up, as with Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     title = f'{args.out.name}: {options.format}, {options.precision}'
     try:

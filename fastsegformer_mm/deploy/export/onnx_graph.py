@@ -200,7 +200,6 @@ def set_card(path: Path, card: ModelCard) -> None:
     """Put the card into a model's metadata, in place of any other."""
     onnx = import_onnx()
     model = onnx.load(str(path))
-    del model.metadata_props[:]
     onnx.helper.set_model_props(model, {KEY: card.to_json()})
     model.producer_name = KEY
     model.producer_version = card.version

@@ -45,6 +45,9 @@ def to_openvino(part: Part):
                 input=[part.shape(name) for name in part.inputs],
             )
     except Exception as error:
+        if 'KeyboardInterrupt' in str(error):
+            # OpenVINO calls Python, and reports Ctrl-C as an error of its own
+            raise KeyboardInterrupt from error
         lines = [x.strip() for x in str(error).splitlines() if x.strip()]
         raise DeployError(
             'the network cannot be converted to OpenVINO: '
