@@ -3,6 +3,7 @@
 import copy
 import functools
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -342,3 +343,23 @@ def test_size_cache():
     assert cache((1,)) is first
     cache((2,))
     assert made == [(1,), (2,), (3,), (2,)]
+
+
+def test_signal_after_two_closed_runtimes():
+    # OpenVINO's own Core leaves a freed signal stack behind when two are closed
+    code = """
+import signal, torch
+from torch import nn
+from fastsegformer_mm.deploy.backends.openvino_backend import OpenVinoBackend
+first, second = (OpenVinoBackend(nn.Conv2d(3, 2, 1).eval(), threads=1) for _ in 'ab')
+for backend in (first, second):
+    backend(torch.zeros(1, 3, 8, 8).numpy())
+first.close()
+del first
+second.close()
+del second, backend
+signal.signal(signal.SIGUSR1, lambda *_: print('alive'))
+signal.raise_signal(signal.SIGUSR1)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[-1:]) == (0, ['alive']), done.stderr

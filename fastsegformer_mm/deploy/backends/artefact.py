@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..errors import DeployError
 from ..model_card import KEY, ModelCard
-from .openvino_backend import import_openvino
+from .openvino_core import import_openvino, openvino_core
 
 SUFFIXES = ('.onnx', '.xml')
 
@@ -62,9 +62,10 @@ def _from_onnx(path):
 
 
 def _from_openvino(path):
-    ov = import_openvino()
+    import_openvino()
+    core = openvino_core()
     try:
-        model = ov.Core().read_model(str(path))
+        model = core.read_model(str(path))
     except Exception as error:
         raise _no_model(path, error) from error
     if not model.has_rt_info(KEY):

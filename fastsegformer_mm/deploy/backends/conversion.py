@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from ..errors import DeployError
+from ..telemetry import decline_telemetry
+from .openvino_core import import_openvino, openvino_core
 
 OPSET = 17
 
@@ -46,14 +48,14 @@ def to_openvino(network: nn.Module, shape: tuple[int, ...]):
     Returns:
         ov.Model: With one input and one output.
     """
-    import openvino as ov
-
+    ov = import_openvino()
     try:
         # a tenth of the time of convert_model, and the same speed after
         traced = _export(network, shape, dynamo=False, opset_version=OPSET)
-        return ov.Core().read_model(traced)
+        return openvino_core().read_model(traced)
     except RuntimeError:
         pass
+    decline_telemetry()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')
         return ov.convert_model(

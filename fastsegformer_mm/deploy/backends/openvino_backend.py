@@ -6,6 +6,7 @@ from torch import nn
 from ..errors import DeployError
 from .base import Backend
 from .conversion import to_openvino
+from .openvino_core import import_openvino, openvino_core
 from .size_cache import SizeCache
 
 # precision: what the rest is computed in, and what the processor must know for it
@@ -38,14 +39,14 @@ class OpenVinoBackend(Backend):
     def __init__(
         self, model, device='cpu', precision='fp32', threads=None, strict=True
     ):
-        ov = import_openvino()
+        import_openvino()
         if device != 'cpu':
             raise DeployError(
                 f"device={device!r} of the backend 'openvino'; expected 'cpu'. On "
                 "NVIDIA's GPUs take backend='torch'"
             )
         super().__init__(device, precision, threads)
-        self._core = ov.Core()
+        self._core = openvino_core()
         hint = self._hint(strict)
         self._config = {
             'PERFORMANCE_HINT': 'LATENCY',
@@ -118,18 +119,6 @@ class OpenVinoBackend(Backend):
     def close(self) -> None:
         """See the base class."""
         self._requests = self.compiled = self._core = None
-
-
-def import_openvino():
-    """The package, or a DeployError that says how to get it."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise DeployError(
-            f"backend='openvino' needs the package openvino ({error}); install it by "
-            'pip install "fastsegformer-mm[deploy]"'
-        ) from error
-    return openvino
 
 
 def _reason(error):

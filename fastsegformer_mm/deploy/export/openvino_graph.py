@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from ..backends.openvino_backend import import_openvino
+from ..backends.openvino_core import import_openvino
 from ..errors import DeployError
 from ..model_card import KEY, ModelCard
 from ..telemetry import decline_telemetry

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from ..errors import DeployError
+from ..telemetry import decline_telemetry
 from .calibration import gather
 from .ranking import CONVOLUTIONS, convolutions, rank_layers
 
@@ -78,6 +79,7 @@ def quantize_openvino(
             f'INT8 for OpenVINO needs NNCF ({error}); install it by '
             'pip install "fastsegformer-mm[deploy]"'
         ) from error
+    decline_telemetry()
     images = gather(calibration, [_side(d) for d in model.input(0).partial_shape])
     _check_names(model, keep_float)
     with _quiet():
