@@ -22,10 +22,13 @@ def check_size(size) -> tuple[int, int]:
 
 def fitting_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
     """The largest (height, width) of the aspect of ``shape`` inside ``size``."""
-    scale = min(size[0] / shape[0], size[1] / shape[1])
-    # Rounded, not cut off as in the official code: scale * side may fall a hair
-    # below the whole number that it is.
-    return tuple(min(max(int(side * scale + 0.5), 1), limit)
+    # the scale, as a fraction: its float would take some exact halves down
+    if size[0] * shape[1] <= size[1] * shape[0]:
+        num, den = size[0], shape[0]
+    else:
+        num, den = size[1], shape[1]
+    # Rounded, not cut off as in the official code.
+    return tuple(min(max((2 * side * num + den) // (2 * den), 1), limit)
                  for side, limit in zip(shape, size))
 
 

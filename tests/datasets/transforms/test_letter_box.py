@@ -70,6 +70,8 @@ def test_registered_and_meta_keys():
     ((50, 101), (99, 99), (49, 99), [0, 0, 25, 25]),
     ((37, 23), (64, 65), (64, 40), [12, 13, 0, 0]),
     ((1, 1000), (32, 32), (1, 32), [0, 0, 15, 16]),
+    # 115.5 exactly, which a float scale takes down
+    ((330, 640), (224, 224), (116, 224), [0, 0, 54, 54]),
 ])
 def test_geometry(shape, size, new, padding):
     results = LetterBox(size)(sample(np.ones(shape, int)))
