@@ -7,7 +7,6 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-import fastsegformer_mm  # noqa: F401
 from fastsegformer_mm.datasets.transforms.letter_box import LETTER_BOX_META_KEYS
 from fastsegformer_mm.deploy.network import load_network
 

@@ -1,6 +1,7 @@
 """A network as an ONNX model."""
 
 import contextlib
+import importlib
 import io
 import logging
 import warnings
@@ -20,8 +21,8 @@ OPSET = 18
 def import_onnx():
     """The package, or a DeployError that says how to get it."""
     try:
-        import onnx
-        import onnxruntime  # noqa: F401
+        # what is exported is run, to be compared
+        onnx, _ = map(importlib.import_module, ('onnx', 'onnxruntime'))
     except ImportError as error:
         raise DeployError(
             f'--format onnx needs onnx and onnxruntime ({error}); install them by '
