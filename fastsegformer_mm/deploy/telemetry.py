@@ -10,6 +10,7 @@ def decline_telemetry() -> None:
     (``opt_in_out``) stays as it is.
     """
     try:
+        from openvino_telemetry.main import Telemetry
         from openvino_telemetry.utils.opt_in_checker import (
             ConsentCheckResult,
             OptInChecker,
@@ -18,3 +19,5 @@ def decline_telemetry() -> None:
         # without the package nothing is sent
         return
     OptInChecker.check = lambda *args, **kwargs: ConsentCheckResult.DECLINED
+    # one object reports for all; it may be there already, from before this was called
+    Telemetry(app_name='declined', app_version='', tid='').consent = False
