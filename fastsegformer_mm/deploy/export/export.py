@@ -1,7 +1,6 @@
 """A trained network into one file that says what it is."""
 
 import contextlib
-import copy
 import json
 import os
 import signal
@@ -10,9 +9,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-
+from ..config import open_config
 from ..errors import DeployError
 from ..model_card import ModelCard
 from ..network import load_network
@@ -72,11 +69,7 @@ def export_model(
     out = Path(out)
     options.check(out)
     decline_telemetry()
-    cfg = config if isinstance(config, Config) else Config.fromfile(config)
-    cfg = copy.deepcopy(cfg)
-    if cfg_options:
-        cfg.merge_from_dict(cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    cfg = open_config(config, cfg_options)
     resized = isinstance(options.shape, (tuple, list)) and set_size(
         cfg, tuple(options.shape)
     )
