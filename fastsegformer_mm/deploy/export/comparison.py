@@ -76,8 +76,7 @@ class Comparison:
         logits, largest = parity.logit_difference(infer, self.cases)
         image = self.cases[0].image
         others = parity.other_sizes(infer, self.network, self.card, image)
-        # before the next is made: of two of OpenVINO's that are closed in the order
-        # they were made, the first leaves its stack for signals behind, freed
+        # one at a time is in memory
         infer.close()
         infer = build.finish(before, after)
         masks = parity.masks(infer, self.card, self.cases, self.reference)
