@@ -125,6 +125,80 @@ class TestAsMMSegmentation:
         assert set(np.unique(mask)) == {label}
 
 
+class TestWhereNeighboursDiffer:
+    @pytest.fixture
+    def warped(self, monkeypatch):
+        """Shapes of all that was resized."""
+        shapes = []
+        warp = postprocess._warp
+
+        def note(image, inverse, out):
+            shapes.append(out.shape[:2])
+            warp(image, inverse, out)
+
+        assert postprocess.warps_exactly()
+        monkeypatch.setattr(postprocess, '_warp', note)
+        return shapes
+
+    @staticmethod
+    def spots(places, classes=4, size=(32, 32)):
+        """Background, and one pixel of class 1 at each place."""
+        logits = np.full((1, classes, *size), -5, np.float32)
+        logits[:, 0] = 5
+        for row, column in places:
+            logits[:, :2, row, column] = [[-6, 9]]
+        return logits
+
+    @pytest.mark.parametrize('corners', [True, False])
+    @pytest.mark.parametrize(
+        'places',
+        [
+            [(0, 0)], [(31, 31)], [(0, 31)], [(31, 0)], [(15, 16)],
+            [(3, 9), (20, 22)], [(0, 4), (31, 4)], [(7, 0), (7, 31)],
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize('frame', [(128, 128), (200, 90), (33, 70), (40, 40)])
+    def test_spots(self, monkeypatch, places, frame, corners):
+        monkeypatch.setattr(postprocess, 'STRIP', 2000)
+        check(self.spots(places), whole(frame), make_card(align_corners=corners))
+
+    def test_only_there_is_resized(self, warped):
+        mask = check(self.spots([(15, 16)]), whole((512, 512)), make_card())
+        assert 0 < (mask == 1).sum() < 32 * 32
+        assert warped
+        assert sum(h * w for h, w in warped) < 512 * 512 / 10
+
+    def test_nothing_of_one_class(self, warped):
+        logits = self.spots([])
+        logits[:, 2] = 7 + np.random.default_rng(0).random((32, 32))
+        assert set(np.unique(Postprocess(make_card())(logits, whole((70, 90))))) == {2}
+        assert warped == []
+
+    @pytest.mark.parametrize('seed', range(40))
+    def test_any_shapes(self, monkeypatch, seed):
+        rng = np.random.default_rng(seed)
+        monkeypatch.setattr(postprocess, 'STRIP', int(rng.integers(1, 5000)))
+        size = tuple(int(side) for side in rng.integers(1, 40, 2))
+        frame = tuple(int(side) for side in rng.integers(1, 160, 2))
+        classes = int(rng.integers(1, 8))
+        logits = self.spots([], max(classes, 2), size)[:, :classes]
+        for _ in range(3):
+            row, column = (rng.integers(side) for side in size)
+            logits[:, :, row : row + 4, column : column + 4] *= -rng.random(
+                (classes, 1, 1)
+            )
+        logits += rng.normal(0, 0.05, logits.shape)
+        corners = bool(rng.integers(2))
+        card = make_card(max(classes, 2), align_corners=corners, threshold=0.5)
+        mask = Postprocess(card)(logits, whole(frame, size))
+        planes = resized(logits, whole(frame, size), card)
+        if classes == 1:
+            planes = torch.cat([torch.zeros_like(planes), planes])
+        best = planes.topk(2, dim=0)
+        differ = mask != best.indices[0].numpy()
+        assert (best.values[0] - best.values[1]).numpy()[differ].max(initial=0) < 1e-4
+
+
 class TestArrays:
     def test_tensors_and_half_precision(self):
         logits, where = make_logits(4), whole((75, 90))
@@ -175,7 +249,7 @@ class TestArrays:
         held = {k: v.ctypes.data for k, v in vars(call._scratch).items()}
         call(logits, where)
         assert {k: v.ctypes.data for k, v in vars(call._scratch).items()} == held
-        assert len(held) == 4
+        assert len(held) == 6
 
 
 class TestOlderOpenCV:
