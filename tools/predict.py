@@ -94,6 +94,14 @@ def parse_args(argv=None):
         '--limit', type=int, metavar='N', help='read the first N inputs only'
     )
     parser.add_argument(
+        '--streams',
+        type=int,
+        metavar='N',
+        help='frames that the network has at a time, each on its share of the threads: '
+        'more a second, each of them later (default: one a thread, 4 at most, where '
+        'the runtime can; 1 where a camera is read)',
+    )
+    parser.add_argument(
         '--workers', type=int, metavar='N', help='threads that decode and draw'
     )
     parser.add_argument(
@@ -103,7 +111,9 @@ def parse_args(argv=None):
     )
     args = parser.parse_args(argv)
     check_ranges(
-        parser, args, {'every': 1, 'max_frames': 1, 'workers': 1, 'reconnect': 0}
+        parser,
+        args,
+        {'every': 1, 'max_frames': 1, 'streams': 1, 'workers': 1, 'reconnect': 0},
     )
     if not args.segment_minutes > 0:
         parser.error(f'--segment-minutes is {args.segment_minutes}: expected above 0')
@@ -116,6 +126,7 @@ def main(argv=None, segmentor=DefectSegmentor) -> int:
         # before the model is loaded, which takes longer
         inputs = find_inputs(args.inputs, args.out, args.reconnect)
         inputs = replace(inputs, sources=inputs.sources[: args.limit])
+        live = any(source.kind == 'live' for source in inputs.sources)
         model = segmentor(
             args.model,
             backend=args.backend,
@@ -124,6 +135,7 @@ def main(argv=None, segmentor=DefectSegmentor) -> int:
             precision=args.precision,
             checkpoint=args.checkpoint,
             cfg_options=args.cfg_options,
+            streams=args.streams or (1 if live else 'auto'),
         )
         settings = frame_settings(args, model.card.classes)
         streams = StreamSettings(

@@ -1,15 +1,19 @@
 """One class that runs a trained network on frames, whatever runs it."""
 
 import os
+import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from mmengine.logging import print_log
 
 from .backends.artefact import SUFFIXES, read_card
-from .backends.choice import check_options, choose
+from .backends.choice import check_options, choose, choose_streams
 from .backends.compile_backend import CompileBackend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend
 from .backends.openvino_backend import OpenVinoBackend
@@ -33,7 +37,11 @@ class DefectSegmentor:
     size of input; only 'torch' on the CPU runs it as it was trained, as what the others
     are compared with. A network is run as it is given.
 
-    One frame is segmented at a time; calls from several threads wait for each other.
+    One frame is segmented at a time, or as many as there are ``streams``; calls from
+    more threads wait for each other. Of a frame at a time the cores wait for each
+    other as well, at every layer and while it is prepared and its mask is made.
+    Several, each on its share of the cores, come later each and more of them a second.
+
     While a segmentor lives, PyTorch and OpenCV have one thread each in the whole
     process (:class:`~.threads.ThreadShare`); with PyTorch as the runtime it has
     ``threads``. ``close()``, or the end of a ``with``, gives them back.
@@ -51,9 +59,13 @@ class DefectSegmentor:
             An artefact in float32 may be run in less, no other differently.
         checkpoint (str | Path, optional): Weights, where ``model`` is a config.
         cfg_options (dict, optional): Settings to override in the config.
+        streams (int | str): Frames segmented side by side: with ONNX Runtime and
+            OpenVINO on the CPU up to ``threads``. 'auto' is one a thread, 4 at most,
+            with these, and 1 with the others. Defaults to 1.
 
     Attributes:
         card (ModelCard): Classes, colours and sizes.
+        streams (int): Frames that are segmented side by side.
         backend (Backend): Called with the image of ``preprocess``, it returns what
             ``postprocess`` takes. (An artefact with masks and without frames in its
             graph takes the frame's height and width after it, int64.)
@@ -62,7 +74,7 @@ class DefectSegmentor:
 
     Raises:
         DeployError: There is no such model, runtime or device, or it cannot run the
-            model as asked.
+            model as asked, or not as many streams.
 
     Example:
         >>> segmentor = DefectSegmentor('config.py', checkpoint='best.pth')
@@ -81,10 +93,12 @@ class DefectSegmentor:
         precision: str = 'auto',
         checkpoint=None,
         cfg_options: dict | None = None,
+        streams: int | str = 1,
     ):
         check_options(backend, device, threads, precision)
         kind = _kind(model, checkpoint, cfg_options)
         name, device = choose(kind, backend, device)
+        self.streams = choose_streams(streams, name, device, threads)
         trained = kind == 'network' and not isinstance(model, tuple)
         network = model
         if kind != 'network':
@@ -101,7 +115,14 @@ class DefectSegmentor:
         self._share = ThreadShare(threads if name in ('torch', 'compile') else 1)
         try:
             self.backend = _backend(
-                name, network, device, precision, threads, strict, self.card
+                name,
+                network,
+                device,
+                precision,
+                threads,
+                strict,
+                self.card,
+                self.streams,
             )
         except BaseException:
             self._share.close()
@@ -109,8 +130,10 @@ class DefectSegmentor:
         card = self.card
         self.preprocess = (FramesAsTheyAre if card.with_pre else Preprocess)(card)
         self.postprocess = (MasksAsTheyAre if card.with_post else Postprocess)(card)
-        self._image = None
-        self._lock = threading.Lock()
+        self._lanes = queue.SimpleQueue()
+        for stream in range(self.streams):
+            self._lanes.put(Lane(stream))
+        self._closing = threading.Lock()
         if card.random_weights:
             print_log(
                 f'{card.name} has random weights: its masks mean nothing',
@@ -141,11 +164,12 @@ class DefectSegmentor:
 
         Returns:
             Segmentation | list[Segmentation] | Iterator[Segmentation]: One for one
-            frame, a list for a list or tuple, a generator for a generator; it takes a
-            frame only when the next result is asked for.
+            frame, a list for a list or tuple, a generator for a generator, in the
+            order of the frames. It takes a frame only when the next result is asked
+            for; of several streams, up to twice their number ahead of it.
         """
         if isinstance(frames, (list, tuple)):
-            return [self.segment(frame) for frame in frames]
+            return list(self._stream(frames))
         # names, arrays and tensors can be gone through as well, and hold no frames
         single = isinstance(frames, (str, bytes)) or hasattr(frames, 'shape')
         if isinstance(frames, Iterable) and not single:
@@ -153,24 +177,49 @@ class DefectSegmentor:
         return self.segment(frames)
 
     def _stream(self, frames: Iterable) -> Iterator[Segmentation]:
-        for frame in frames:
-            yield self.segment(frame)
+        if self.streams == 1:
+            for frame in frames:
+                yield self.segment(frame)
+            return
+        frames, waiting = iter(frames), deque()
+        broken, more = None, True
+        with ThreadPoolExecutor(self.streams, 'segmentor') as pool:
+            while more or waiting:
+                while more and len(waiting) < 2 * self.streams:
+                    try:
+                        waiting.append(pool.submit(self.segment, next(frames)))
+                    except StopIteration:
+                        more = False
+                    except Exception as error:
+                        # the frames before it come out first, as one at a time
+                        broken, more = error, False
+                if waiting:
+                    yield waiting.popleft().result()
+        if broken is not None:
+            raise broken
 
     def segment(self, frame: np.ndarray) -> Segmentation:
         """Segment one frame."""
-        with self._lock:
-            if self.backend is None:
-                raise DeployError(
-                    f'the segmentor of {self.card.name} has been closed; make a new one'
-                )
-            self._share.ensure()
-            start = time.perf_counter()
-            self._image, where = self.preprocess(frame, self._image)
-            prepared = time.perf_counter()
-            logits = self.backend.infer(*self._inputs(self._image, where))
-            computed = time.perf_counter()
-            mask = self.postprocess(logits, where)
-            end = time.perf_counter()
+        lane = self._lanes.get()
+        try:
+            return self._segment(frame, lane)
+        finally:
+            self._lanes.put(lane)
+
+    def _segment(self, frame, lane):
+        if self.backend is None:
+            raise DeployError(
+                f'the segmentor of {self.card.name} has been closed; make a new one'
+            )
+        self._share.ensure()
+        start = time.perf_counter()
+        lane.image, where = self.preprocess(frame, lane.image)
+        prepared = time.perf_counter()
+        inputs = self._inputs(lane.image, where)
+        logits = self.backend.infer(*inputs, stream=lane.stream)
+        computed = time.perf_counter()
+        mask = self.postprocess(logits, where)
+        end = time.perf_counter()
         return Segmentation(
             mask,
             self.card,
@@ -192,8 +241,8 @@ class DefectSegmentor:
 
         Returns:
             dict: 'model' (name of the card), 'checkpoint' and 'sha256' of its weights,
-            'random_weights', 'backend', 'device', 'precision', 'threads' and 'versions'
-            (by package).
+            'random_weights', 'backend', 'device', 'precision', 'threads', 'streams'
+            and 'versions' (by package).
         """
         return {
             'model': self.card.name,
@@ -204,22 +253,42 @@ class DefectSegmentor:
             'device': self.backend.device,
             'precision': self.backend.precision,
             'threads': self.backend.threads,
+            'streams': self.streams,
             'versions': self.backend.versions(),
         }
 
     def close(self) -> None:
         """Let go of the network, and give PyTorch and OpenCV their threads back."""
-        with self._lock:
-            if self.backend is not None:
-                self.backend.close()
-                self.backend = None
-                self._share.close()
+        with self._closing:
+            # what is being segmented is completed
+            lanes = [self._lanes.get() for _ in range(self.streams)]
+            try:
+                if self.backend is not None:
+                    self.backend.close()
+                    self.backend = None
+                    self._share.close()
+            finally:
+                for lane in lanes:
+                    self._lanes.put(lane)
 
     def __enter__(self) -> 'DefectSegmentor':
         return self
 
     def __exit__(self, *exc_info) -> None:
         self.close()
+
+
+@dataclass
+class Lane:
+    """What one frame at a time goes through.
+
+    Attributes:
+        stream (int): Number of the runtime's stream.
+        image (np.ndarray, optional): Memory of the network's input.
+    """
+
+    stream: int
+    image: np.ndarray | None = None
 
 
 def _kind(model, checkpoint, cfg_options):
@@ -252,12 +321,12 @@ def _kind(model, checkpoint, cfg_options):
     return kind
 
 
-def _backend(name, model, device, precision, threads, strict, card):
+def _backend(name, model, device, precision, threads, strict, card, streams):
     """The runtime; packages of others are not imported."""
     if name == 'torch':
         return TorchBackend(model, device, precision)
     if name == 'compile':
         return CompileBackend(model, device, precision, size=card.size)
     if name == 'onnxruntime':
-        return OnnxRuntimeBackend(model, device, precision, threads)
-    return OpenVinoBackend(model, device, precision, threads, strict)
+        return OnnxRuntimeBackend(model, device, precision, threads, streams)
+    return OpenVinoBackend(model, device, precision, threads, strict, streams)

@@ -1,10 +1,18 @@
 """Thread pools that do not fight."""
 
+import os
 import threading
 import weakref
 
 import cv2
 import torch
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class ThreadShare:

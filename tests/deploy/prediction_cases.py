@@ -1,5 +1,6 @@
 """A segmentor whose masks can be read off the frames, and frames for it."""
 
+import threading
 import time
 
 import cv2
@@ -23,18 +24,29 @@ class ColourSegmentor:
     Args:
         delay (float): Seconds that the network takes.
         on_frame (Callable, optional): Called with the number of frames so far.
+        streams (int): Frames at a time. Defaults to 1.
     """
 
     card = CARD
 
-    def __init__(self, delay=0.0, on_frame=None):
+    def __init__(self, delay=0.0, on_frame=None, streams=1):
         self.delay, self.on_frame, self.count = delay, on_frame, 0
+        self.streams, self.running, self.most = streams, 0, 0
+        self._lock = threading.Lock()
 
     def segment(self, frame):
-        self.count += 1
-        if self.on_frame:
-            self.on_frame(self.count)
-        time.sleep(self.delay)
+        with self._lock:
+            self.count += 1
+            number = self.count
+            self.running += 1
+            self.most = max(self.most, self.running)
+        try:
+            if self.on_frame:
+                self.on_frame(number)
+            time.sleep(self.delay)
+        finally:
+            with self._lock:
+                self.running -= 1
         mask = np.zeros(frame.shape[:2], np.uint8)
         mask[frame[..., 1] > 160] = 1
         mask[frame[..., 2] > 160] = 2

@@ -144,6 +144,16 @@ class TestOpenVino:
         assert compiled.get_property('INFERENCE_NUM_THREADS') == 1
         assert backend.threads == 1
 
+    def test_streams(self, network, images):
+        backend = OpenVinoBackend(network, threads=2, streams=2)
+        expected = [logits(network, image) for image in images]
+        found = [backend.infer(images[k], stream=k) for k in range(2)]
+        # each in memory of its own
+        for one, other in zip(found, expected):
+            assert distance(one, other) < 1e-5
+        assert backend.compiled.get_property('NUM_STREAMS') == 2
+        assert backend.compiled.get_property('INFERENCE_NUM_THREADS') == 2
+
     def test_int8_needs_images(self, network):
         with pytest.raises(DeployError, match=r'export\.py --precision int8'):
             OpenVinoBackend(network, precision='int8')
@@ -162,11 +172,13 @@ class TestOpenVino:
 class TestOnnxRuntime:
     def test_threads(self, network):
         def threads(backend):
-            session = backend._sessions((1, 3, 64, 64)).session
+            session = backend._sessions((1, 3, 64, 64))[0].session
             return session.get_session_options().intra_op_num_threads
 
         assert threads(OnnxRuntimeBackend(network, threads=1)) == 1
         assert threads(OnnxRuntimeBackend(network)) == 0
+        assert threads(OnnxRuntimeBackend(network, threads=6, streams=3)) == 2
+        assert threads(OnnxRuntimeBackend(network, threads=2, streams=3)) == 1
 
     @pytest.mark.parametrize('precision', ['bf16', 'fp16', 'int8'])
     def test_float32_only(self, network, precision):

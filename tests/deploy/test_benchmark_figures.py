@@ -18,7 +18,6 @@ from fastsegformer_mm.deploy.benchmark.machine import (
     describe_machine,
     describe_versions,
     title_of,
-    usable_cores,
 )
 from fastsegformer_mm.deploy.benchmark.results import (
     by_machine,
@@ -30,6 +29,7 @@ from fastsegformer_mm.deploy.benchmark.results import (
 )
 from fastsegformer_mm.deploy.benchmark.statistics import compare, summarise
 from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.threads import usable_cores
 
 case = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).parent / 'benchmark_case.py'))

@@ -159,6 +159,16 @@ def test_gain_of_each_pass():
     assert sheet(run, 'Network alone').rows[1][1] == 'torch fp32, passes: 1'
 
 
+def test_frames_side_by_side(run):
+    run['entries'][2]['streams'] = 2
+    for title in ('Network alone', 'From the frame', 'Agreement'):
+        assert sheet(run, title).rows[2][1] == 'openvino bf16, 2 streams'
+        notes = ' '.join(sheet(run, title).notes)
+        assert 'so many frames side by side; each of them takes longer' in notes
+    legend = speed_figure([run]).axes[0].get_legend().get_texts()
+    assert legend[-1].get_text() == 'openvino bf16, 2 streams'
+
+
 def test_speed_plot(run):
     axes = speed_figure([run]).axes[0]
     found = points(axes)

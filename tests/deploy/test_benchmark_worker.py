@@ -2,6 +2,7 @@
 
 import importlib
 import runpy
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from fastsegformer_mm.deploy.benchmark.combination import Combination, Model
 from fastsegformer_mm.deploy.benchmark.evaluate import evaluate
 from fastsegformer_mm.deploy.benchmark.frames import read_frames, synthetic_frames
 from fastsegformer_mm.deploy.benchmark.reference_loop import ReferenceLoop
-from fastsegformer_mm.deploy.benchmark.subject import Subject, build
+from fastsegformer_mm.deploy.benchmark.subject import STAGES, Subject, build
 from fastsegformer_mm.deploy.errors import DeployError
 
 case = SimpleNamespace(
@@ -82,6 +83,51 @@ def test_stages_are_timed_apart_and_after_warmups(loop):
     assert (
         calls == ['pre'] * 6 + ['net'] * 5 + ['post'] * 5 + ['pre', 'net', 'post'] * 5
     )
+
+
+def test_side_by_side_is_the_time_of_many_by_their_number(loop):
+    now, calls, lock = [0.0], [], threading.Lock()
+
+    class Backend:
+        def infer(self, image, stream=0):
+            with lock:
+                now[0] += 5  # two streams: a frame in half the time
+                calls.append(stream)
+            return loop.backend(image)
+
+    class Streams:
+        card, streams, backend = loop.card, 2, Backend()
+        preprocess, postprocess = loop.preprocess, loop.postprocess
+
+        def __call__(self, frames):
+            calls.append(len(frames))
+            now[0] += 7 * len(frames)
+
+    frames = np.zeros((3, 24, 32, 3), np.uint8)
+    subject = Subject(Streams(), frames, clock=lambda: now[0])
+    calls.clear()
+    found = subject.measure(warmups=20, runs=3)
+    assert found['network'] == [5, 5, 5]
+    assert found['pipeline'] == [7, 7, 7]
+    assert found['preprocess'] == [0, 0, 0]
+    # bursts of 8 frames a stream: 20 warm-ups are two of them
+    assert calls.count(0) == calls.count(1) == 8 * (2 + 3)
+    assert calls[-5:] == [16] * 5
+
+
+def test_side_by_side_for_real(config):
+    combination = Combination(Model('t', str(config)), 'openvino', streams=2)
+    segmentor, _ = build(combination, 2, 'cpu')
+    frames = np.random.default_rng(0).integers(0, 255, (3, 40, 40, 3), np.uint8)
+    with segmentor:
+        subject = Subject(segmentor, frames)
+        found = subject.measure(warmups=1, runs=2)
+        assert all(len(found[stage]) == 2 for stage in STAGES)
+        assert min(min(values) for values in found.values()) > 0
+        masks = subject.outputs()['masks']
+    alone, _ = build(Combination(Model('t', str(config)), 'openvino'), 1, 'cpu')
+    with alone:
+        assert (masks != Subject(alone, frames).outputs()['masks']).mean() < 1e-3
 
 
 def test_a_runtime_that_writes_into_the_same_memory_again(loop):
@@ -169,10 +215,13 @@ def test_same_network_in_every_process(config):
 def test_passes_that_a_runtime_gets(config, monkeypatch, backend, passes, folded):
     module = importlib.import_module('fastsegformer_mm.deploy.benchmark.subject')
     seen = []
-    monkeypatch.setattr(module, 'DefectSegmentor', lambda *a: seen.append(a))
-    combination = Combination(Model('t', str(config)), backend, 'bf16', passes)
+    monkeypatch.setattr(
+        module, 'DefectSegmentor', lambda *a, **more: seen.append((a, more))
+    )
+    combination = Combination(Model('t', str(config)), backend, 'bf16', passes, 3)
     build(combination, 1, 'cpu')
-    ((network, card), *others) = seen[0]
+    (((network, card), *others), more) = seen[0]
+    assert more == {'streams': 3}
     assert others == [backend, 'cpu', 1, 'bf16']
     assert card.random_weights
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]

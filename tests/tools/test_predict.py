@@ -18,6 +18,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from fastsegformer_mm.deploy import DefectSegmentor, ModelCard
+from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.network import load_network
 from fastsegformer_mm.deploy.prediction import options
 from fastsegformer_mm.deploy.prediction.pipeline import Outcome
@@ -78,6 +79,7 @@ def test_a_folder(photos, tmp_path, capsys):
                 precision='auto',
                 checkpoint=None,
                 cfg_options=None,
+                streams='auto',
             ),
         )
     ]
@@ -110,6 +112,44 @@ def test_a_folder(photos, tmp_path, capsys):
     assert report(out)['records'] == 3
     assert run('model.onnx', photos, '--out', out, '--overwrite')[0] == 0
     assert '3 frames into' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('args', 'streams'),
+    [
+        (['belt.mkv'], 'auto'),
+        (['belt.mkv', '--streams', '3'], 3),
+        (['belt.mkv', 'rtsp://camera.local/line'], 1),
+        (['0', '--streams', '2'], 2),
+    ],
+)
+def test_frames_at_a_time(tmp_path, monkeypatch, capsys, args, streams):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / 'belt.mkv', 2)
+    made = []
+
+    def refuse(model, **options):
+        made.append(options['streams'])
+        raise DeployError('that will do')
+
+    assert tool.main(['model.onnx', *args, '--out', 'out'], refuse) == options.USAGE
+    assert made == [streams]
+    assert 'that will do' in capsys.readouterr().err
+
+
+def test_report_of_several_at_a_time(photos, tmp_path, capsys):
+    def segmentor(model, **options):
+        return ColourSegmentor(streams=2)
+
+    args = ['model.onnx', str(photos), '--out', str(tmp_path / 'out')]
+    assert tool.main(args, segmentor) == 0
+    found = report(tmp_path / 'out')
+    assert found['streams'] == 2
+    # two of 4 ms side by side are 2 ms each
+    assert found['ratio_to_network'] == pytest.approx(
+        found['seconds'] / 3 / 0.002, rel=0.01
+    )
+    assert '2 at a time' in capsys.readouterr().out
 
 
 def test_another_model_is_another_run(photos, tmp_path, capsys):

@@ -46,6 +46,7 @@ from fastsegformer_mm.deploy.benchmark.process import Process, environment_of
 from fastsegformer_mm.deploy.benchmark.rounds import Rounds
 from fastsegformer_mm.deploy.benchmark.settings import MIN_WARMUPS, Settings
 from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.threads import usable_cores
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -88,6 +89,14 @@ def parse_args(argv=None):
     )
     parser.add_argument('--device', default='cpu', help='cpu or cuda:N; default: cpu')
     parser.add_argument('--threads', type=int, help='default: one a core')
+    parser.add_argument(
+        '--streams',
+        type=int,
+        default=1,
+        metavar='N',
+        help='measure ONNX Runtime and OpenVINO with N frames side by side as well: '
+        'time a frame of many, not until one is done',
+    )
     parser.add_argument(
         '--images', help='folder of frames; default: synthetic navel oranges'
     )
@@ -175,7 +184,7 @@ def measure(console, args, start) -> int:
     models = combinations.read_models(args.models)
     miou = results.read_miou(args.miou)
     settings = Settings(
-        args.threads or machine.usable_cores(),
+        args.threads or usable_cores(),
         args.warmups,
         args.runs,
         args.rounds,
@@ -185,6 +194,7 @@ def measure(console, args, start) -> int:
         args.timeout,
         args.trial,
         args.cfg_options,
+        args.streams,
     )
     chosen = choose(args, models)
     results.check_names(miou, chosen)
@@ -236,7 +246,9 @@ def choose(args, models):
         pairs = combinations.read_backends(
             args.backends or combinations.DEFAULT_BACKENDS, args.precisions
         )
-        return combinations.combinations_of(models, pairs)
+        return combinations.combinations_of(models, pairs, args.streams)
+    if args.streams > 1:
+        raise DeployError('--passes measures one frame at a time; leave out --streams')
     from fastsegformer_mm.deploy.reparameterize import PASSES
 
     pairs = combinations.read_backends(

@@ -12,26 +12,33 @@ class Backend(ABC):
         device (str): 'cpu' or 'cuda:N'.
         precision (str): What it computes in: 'fp32', 'bf16', 'fp16' or 'int8'.
         threads (int, optional): CPU threads. None for the runtime's own choice.
+        streams (int): Calls of :meth:`infer` that may run side by side, each with its
+            share of the threads. Defaults to 1.
     """
 
     name = ''
 
-    def __init__(self, device: str, precision: str, threads: int | None):
+    def __init__(
+        self, device: str, precision: str, threads: int | None, streams: int = 1
+    ):
         self.device = device
         self.precision = precision
         self.threads = threads
+        self.streams = streams
 
     @abstractmethod
-    def infer(self, *inputs: np.ndarray) -> np.ndarray:
+    def infer(self, *inputs: np.ndarray, stream: int = 0) -> np.ndarray:
         """Run the network.
 
         Args:
             *inputs (np.ndarray): Of the network: the image, (1, 3, H, W) float32, or
                 what an artefact takes instead.
+            stream (int): Of ``streams``, that which is to run it: of one a call at a
+                time. Defaults to 0.
 
         Returns:
             np.ndarray: Its output, mostly logits, (1, C, H, W) float32. The next call
-            may write into the same memory.
+            of the same stream may write into the same memory.
         """
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:

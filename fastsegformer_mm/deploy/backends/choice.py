@@ -5,6 +5,7 @@ import importlib.util
 import torch
 
 from ..errors import DeployError
+from ..threads import usable_cores
 
 BACKENDS = ('torch', 'compile', 'onnxruntime', 'openvino')
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
@@ -14,6 +15,10 @@ RUNS = {
     '.onnx': ('onnxruntime', 'openvino'),
     'network': ('openvino', 'onnxruntime', 'compile', 'torch'),
 }
+# on the CPU these compute several frames side by side
+WITH_STREAMS = ('onnxruntime', 'openvino')
+# more of them share the memory's bandwidth, and Python's lock
+MOST_STREAMS = 4
 PACKAGES = {'openvino': ('openvino', 'onnx'), 'onnxruntime': ('onnxruntime', 'onnx')}
 
 
@@ -79,6 +84,42 @@ def choose(kind: str, backend: str, device: str) -> tuple[str, str]:
     if device == 'auto':
         device = 'cuda' if _uses_gpu(backend) and _has_gpu('cuda') else 'cpu'
     return backend, 'cuda:0' if device == 'cuda' else device
+
+
+def choose_streams(
+    streams: int | str, backend: str, device: str, threads: int | None
+) -> int:
+    """How many frames are segmented side by side.
+
+    Args:
+        streams (int | str): So many, or 'auto': one a thread, ``MOST_STREAMS`` at
+            most, where the runtime can, else 1.
+        backend (str): One of ``BACKENDS``.
+        device (str): 'cpu' or 'cuda:N'.
+        threads (int, optional): CPU threads of the runtime, None for all.
+
+    Raises:
+        DeployError: It is no such number, the runtime has one only, or there are
+            fewer threads.
+    """
+    threads = threads or usable_cores()
+    able = backend in WITH_STREAMS and device == 'cpu'
+    if streams == 'auto':
+        return min(threads, MOST_STREAMS) if able else 1
+    if not isinstance(streams, int) or streams < 1:
+        raise DeployError(
+            f"streams={streams!r}; expected a number of at least 1, or 'auto'"
+        )
+    if streams > 1 and not able:
+        raise DeployError(
+            f'streams={streams} of the backend {backend!r} on {device}; expected 1. '
+            f'{" and ".join(WITH_STREAMS)} have more, on the CPU'
+        )
+    if streams > threads:
+        raise DeployError(
+            f'streams={streams} with threads={threads}; expected at most one a thread'
+        )
+    return streams
 
 
 def _installed(backend):

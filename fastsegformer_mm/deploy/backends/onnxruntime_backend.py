@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ..errors import DeployError
+from ..threads import usable_cores
 from .base import Backend
 from .conversion import to_onnx
 from .size_cache import SizeCache
@@ -21,6 +22,7 @@ class OnnxRuntimeBackend(Backend):
         device (str): 'cpu', or 'cuda:N' with the package onnxruntime-gpu.
         precision (str): 'fp32'; of a file, what it was exported in.
         threads (int, optional): CPU threads. Defaults to None, one a physical core.
+        streams (int): See the base class.
 
     Raises:
         DeployError: ONNX Runtime is missing, cannot read the file, or has no such
@@ -29,7 +31,9 @@ class OnnxRuntimeBackend(Backend):
 
     name = 'onnxruntime'
 
-    def __init__(self, model, device='cpu', precision='fp32', threads=None):
+    def __init__(
+        self, model, device='cpu', precision='fp32', threads=None, streams: int = 1
+    ):
         ort = import_onnxruntime()
         if device != 'cpu' and GPU not in ort.get_available_providers():
             raise DeployError(
@@ -45,13 +49,17 @@ class OnnxRuntimeBackend(Backend):
                 "'fp32'. For bf16 take backend='openvino'; for int8 export the model "
                 'with tools/deployment/export.py --format onnx --precision int8'
             )
-        super().__init__(device, precision, threads)
+        super().__init__(device, precision, threads, streams)
         self._ort = ort
         self._options = ort.SessionOptions()
         self._options.graph_optimization_level = (
             ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         )
-        self._options.intra_op_num_threads = threads or 0
+        # a call computes in the thread that makes it, and as many more as are asked for
+        share = threads or 0
+        if streams > 1:
+            share = max((threads or usable_cores()) // streams, 1)
+        self._options.intra_op_num_threads = share
         self._options.inter_op_num_threads = 1
         self._options.log_severity_level = 3
         self._providers = ['CPUExecutionProvider']
@@ -59,13 +67,14 @@ class OnnxRuntimeBackend(Backend):
             self._providers.insert(0, (GPU, {'device_id': torch.device(device).index}))
         if isinstance(model, nn.Module):
             self._sessions = SizeCache(
-                lambda shape: self._session(to_onnx(model, shape), 'the network')
+                lambda shape: self._open(to_onnx(model, shape), 'the network')
             )
         else:
-            session = self._session(str(model), model)
-            self._sessions = lambda shape: session
+            sessions = self._open(str(model), model)
+            self._sessions = lambda shape: sessions
 
-    def _session(self, model, name):
+    def _open(self, model, name):
+        """One session, bound to memory for each stream."""
         try:
             session = self._ort.InferenceSession(
                 model, self._options, providers=self._providers
@@ -76,11 +85,11 @@ class OnnxRuntimeBackend(Backend):
                 f'{name}: ONNX Runtime cannot read it ({reason[:200]}); expected what '
                 'tools/deployment/export.py --format onnx wrote'
             ) from error
-        return BoundSession(session)
+        return [BoundSession(session) for _ in range(self.streams)]
 
-    def infer(self, *inputs: np.ndarray) -> np.ndarray:
+    def infer(self, *inputs: np.ndarray, stream: int = 0) -> np.ndarray:
         """See the base class."""
-        return self._sessions(inputs[0].shape)(inputs)
+        return self._sessions(inputs[0].shape)[stream](inputs)
 
     def versions(self) -> dict[str, str]:
         """See the base class."""

@@ -28,6 +28,7 @@ class OpenVinoBackend(Backend):
         threads (int, optional): CPU threads. Defaults to None, OpenVINO's choice.
         strict (bool): Whether a precision that the processor does not know is an
             error. Defaults to True; otherwise it is float32.
+        streams (int): See the base class.
 
     Raises:
         DeployError: OpenVINO is missing or cannot read the file, or the processor does
@@ -37,7 +38,13 @@ class OpenVinoBackend(Backend):
     name = 'openvino'
 
     def __init__(
-        self, model, device='cpu', precision='fp32', threads=None, strict=True
+        self,
+        model,
+        device='cpu',
+        precision='fp32',
+        threads=None,
+        strict=True,
+        streams: int = 1,
     ):
         import_openvino()
         if device != 'cpu':
@@ -45,13 +52,15 @@ class OpenVinoBackend(Backend):
                 f"device={device!r} of the backend 'openvino'; expected 'cpu'. On "
                 "NVIDIA's GPUs take backend='torch'"
             )
-        super().__init__(device, precision, threads)
+        super().__init__(device, precision, threads, streams)
         self._core = openvino_core()
         hint = self._hint(strict)
         self._config = {
             'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_PRECISION_HINT': hint,
         }
+        if streams > 1:
+            self._config['NUM_STREAMS'] = streams
         if threads:
             self._config['INFERENCE_NUM_THREADS'] = threads
         if isinstance(model, nn.Module):
@@ -61,11 +70,11 @@ class OpenVinoBackend(Backend):
                     'model with tools/deployment/export.py --precision int8'
                 )
             self._requests = SizeCache(
-                lambda shape: self._request(to_openvino(model, shape))
+                lambda shape: self._compile(to_openvino(model, shape))
             )
         else:
-            request = self._request(self._read(model))
-            self._requests = lambda shape: request
+            requests = self._compile(self._read(model))
+            self._requests = lambda shape: requests
 
     def _hint(self, strict):
         """Of the property; and set ``precision`` to what it comes to."""
@@ -94,7 +103,8 @@ class OpenVinoBackend(Backend):
                 'or an .onnx'
             ) from error
 
-    def _request(self, model):
+    def _compile(self, model):
+        """Requests of the model compiled, one a stream."""
         try:
             compiled = self._core.compile_model(model, 'CPU', self._config)
         except Exception as error:
@@ -103,11 +113,11 @@ class OpenVinoBackend(Backend):
             ) from error
         self.threads = compiled.get_property('INFERENCE_NUM_THREADS')
         self.compiled = compiled
-        return compiled.create_infer_request()
+        return [compiled.create_infer_request() for _ in range(self.streams)]
 
-    def infer(self, *inputs: np.ndarray) -> np.ndarray:
+    def infer(self, *inputs: np.ndarray, stream: int = 0) -> np.ndarray:
         """See the base class."""
-        request = self._requests(inputs[0].shape)
+        request = self._requests(inputs[0].shape)[stream]
         # neither copied: the input is ours, the output is read before the next call
         request.infer(list(inputs), share_inputs=True, share_outputs=True)
         return request.get_output_tensor(0).data

@@ -1,5 +1,6 @@
 """What is made once for each size of input."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 
 class SizeCache:
     """Keeps what a function makes of the shapes asked for last.
+
+    Threads that ask for the same wait until it is made.
 
     Args:
         make (Callable): From a shape to what is kept.
@@ -22,13 +25,15 @@ class SizeCache:
         self.make = make
         self.limit = limit
         self._kept = OrderedDict()
+        self._lock = threading.Lock()
 
     def __call__(self, shape: tuple[int, ...]) -> Any:
         """Of one shape."""
-        if shape not in self._kept:
-            # room first: two of a size may not fit
-            while len(self._kept) >= self.limit:
-                self._kept.popitem(last=False)
-            self._kept[shape] = self.make(shape)
-        self._kept.move_to_end(shape)
-        return self._kept[shape]
+        with self._lock:
+            if shape not in self._kept:
+                # room first: two of a size may not fit
+                while len(self._kept) >= self.limit:
+                    self._kept.popitem(last=False)
+                self._kept[shape] = self.make(shape)
+            self._kept.move_to_end(shape)
+            return self._kept[shape]

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..backends.choice import WITH_STREAMS
 from ..errors import DeployError
 
 EAGER = 'torch'
@@ -52,6 +53,7 @@ class Combination:
         passes (tuple[str], optional): Those of the reparameterization that the
             network goes through first, and no other. Defaults to None: all where the
             backend is not eager.
+        streams (int): Frames side by side. Defaults to 1.
 
     Example:
         >>> Combination(Model('e', 'e.py'), 'openvino', 'bf16').label
@@ -62,6 +64,7 @@ class Combination:
     backend: str
     precision: str = 'fp32'
     passes: tuple[str, ...] | None = None
+    streams: int = 1
 
     @property
     def label(self) -> str:
@@ -72,6 +75,8 @@ class Combination:
         label = f'{name} / {self.backend}:{self.precision}'
         if self.passes is not None:
             label += f' / {len(self.passes)} passes'
+        if self.streams > 1:
+            label += f' / {self.streams} streams'
         return label
 
     @property
@@ -189,11 +194,12 @@ def read_backends(specs: Sequence[str], precisions: Sequence[str]):
 
 
 def combinations_of(
-    models: Sequence[Model], backends: Sequence[tuple[str, str]]
+    models: Sequence[Model], backends: Sequence[tuple[str, str]], streams: int = 1
 ) -> list[Combination]:
     """Each config on each runtime, eager float32 first, then the artefacts.
 
     Eager PyTorch in float32 is always there, as what the others are compared with.
+    With ``streams`` above 1, runtimes that can follow with that many as well.
     """
     out = []
     for model in sorted(models, key=lambda model: model.artefact):
@@ -202,7 +208,14 @@ def combinations_of(
             continue
         wanted = dict.fromkeys([(EAGER, 'fp32'), *backends])
         out += [Combination(model, *pair) for pair in wanted]
-    return out
+    if streams == 1:
+        return out
+    return [
+        each
+        for one in out
+        for each in (one, replace(one, streams=streams))
+        if each is one or one.backend in WITH_STREAMS
+    ]
 
 
 def pass_combinations(

@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from ..threads import usable_cores
+
 # those that decide which kernels a runtime takes
 INSTRUCTION_SETS = (
     'avx', 'avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16',
@@ -72,13 +74,6 @@ def describe_versions() -> dict:
 def describe_environment(environment=os.environ) -> dict:
     """Variables that change how threads and kernels are chosen."""
     return {name: environment[name] for name in ENVIRONMENT if name in environment}
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def commit(folder=Path(__file__).parents[3]) -> str | None:

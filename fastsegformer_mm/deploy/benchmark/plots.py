@@ -113,7 +113,9 @@ def missing(runs: Sequence[dict]) -> list[str]:
 
 
 def _kind(entry):
-    return f'{entry["backend"]} {entry["precision"]}'
+    streams = entry.get('streams', 1)
+    kind = f'{entry["backend"]} {entry["precision"]}'
+    return kind if streams == 1 else f'{kind}, {streams} streams'
 
 
 def _speed(entry):

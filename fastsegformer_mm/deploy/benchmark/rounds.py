@@ -218,6 +218,7 @@ def new_entry(combination: Combination, group: int = 0) -> dict:
         'backend': combination.backend,
         'precision': combination.precision,
         'passes': None if combination.passes is None else list(combination.passes),
+        'streams': combination.streams,
         'baseline': combination.baseline,
         'group': group,
         'status': 'not measured',

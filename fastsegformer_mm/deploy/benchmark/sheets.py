@@ -15,6 +15,9 @@ REFERENCE_NOTE = (
     'reference: the reference loop, the official way of a frame: Pillow, eager '
     'float32, softmax, OpenCV on all class planes, argmax; its edges differ'
 )
+STREAMS_NOTE = (
+    'streams: seconds a frame of so many frames side by side; each of them takes longer'
+)
 PEAK_NOTE = (
     'peak: of the process since the model was loaded, with Python and all packages'
 )
@@ -123,6 +126,8 @@ def runtime_of(entry: dict) -> str:
     words = f'{entry["backend"]} {entry["precision"]}'
     if entry['passes'] is not None:
         words += f', passes: {len(entry["passes"])}'
+    if entry.get('streams', 1) > 1:
+        words += f', {entry["streams"]} streams'
     return words + (', artefact' if entry['artefact'] else '')
 
 
@@ -157,7 +162,8 @@ def known(value, form: str, factor: float = 1) -> str:
 
 def _notes(run, entries: Sequence[dict]):
     random = any(name_of(run, e).endswith(RANDOM) for e in entries)
-    return [RANDOM_NOTE] if random else []
+    streams = any(e.get('streams', 1) > 1 for e in entries)
+    return [STREAMS_NOTE] * streams + [RANDOM_NOTE] * random
 
 
 def _models(run):

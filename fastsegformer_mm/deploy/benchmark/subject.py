@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -18,6 +19,8 @@ from .combination import EAGER, REFERENCE, REPARAM, Combination
 from .reference_loop import ReferenceLoop
 
 STAGES = ('preprocess', 'network', 'postprocess', 'pipeline')
+# frames of a stream that are timed at once: few, and beginning and end would weigh
+BURST = 8
 # random weights are the same in every process
 SEED = 0
 
@@ -71,7 +74,13 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
     model = combination.model
     if model.artefact:
         return (
-            DefectSegmentor(model.source, combination.backend, device, threads, 'auto'),
+            DefectSegmentor(
+                model.source,
+                combination.backend,
+                device,
+                threads,
+                streams=combination.streams,
+            ),
             None,
         )
     torch.manual_seed(SEED)
@@ -99,6 +108,7 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
             device,
             threads,
             combination.precision,
+            streams=combination.streams,
         ),
         network,
     )
@@ -107,8 +117,12 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
 class Subject:
     """Times the stages of a segmentor on frames that come in turns.
 
+    Of a segmentor with several streams, 'network' and 'pipeline' are the time of
+    ``BURST`` frames a stream side by side, divided by their number.
+
     Args:
-        segmentor: With ``preprocess``, ``backend``, ``postprocess``, ``segment``.
+        segmentor: With ``preprocess``, ``backend``, ``postprocess``, ``segment``;
+            with ``streams`` above 1 it is called with a list.
         frames (Sequence[np.ndarray]): uint8 (H, W, 3).
         clock (Callable): Seconds. Defaults to ``time.perf_counter``.
     """
@@ -117,6 +131,7 @@ class Subject:
         self, segmentor, frames: Sequence, clock: Callable = time.perf_counter
     ):
         self.segmentor = segmentor
+        self.streams = getattr(segmentor, 'streams', 1)
         self.frames = list(frames)
         self.clock = clock
         # what a stream of frames calls, without a copy of the logits
@@ -146,18 +161,45 @@ class Subject:
             ),
             'pipeline': lambda i: self.segmentor.segment(self.frames[i]),
         }
-        return {stage: self._time(tasks[stage], warmups, runs) for stage in STAGES}
+        if self.streams == 1:
+            return {stage: self._time(tasks[stage], warmups, runs) for stage in STAGES}
+        with ThreadPoolExecutor(self.streams) as pool:
+            tasks['network'] = lambda i: self._network_burst(pool, i)
+            tasks['pipeline'] = self._pipeline_burst
+            return {
+                stage: self._time(
+                    tasks[stage],
+                    warmups,
+                    runs,
+                    BURST * self.streams if stage in ('network', 'pipeline') else 1,
+                )
+                for stage in STAGES
+            }
 
-    def _time(self, task, warmups, runs):
+    def _network_burst(self, pool, first):
+        def work(stream):
+            for i in range(BURST):
+                image = self._images[(first + i) % len(self._images)]
+                self._infer(image, stream=stream)
+
+        list(pool.map(work, range(self.streams)))
+
+    def _pipeline_burst(self, first):
         count = len(self.frames)
-        for i in range(warmups):
+        self.segmentor(
+            [self.frames[(first + i) % count] for i in range(BURST * self.streams)]
+        )
+
+    def _time(self, task, warmups, runs, frames=1):
+        count = len(self.frames)
+        for i in range(-(-warmups // frames)):
             task(i % count)
         gc.collect()
         seconds = []
         for i in range(runs):
             start = self.clock()
             task(i % count)
-            seconds.append(round(self.clock() - start, 9))
+            seconds.append(round((self.clock() - start) / frames, 9))
         return seconds
 
     def outputs(self) -> dict[str, np.ndarray]:

@@ -38,6 +38,7 @@ class Outcome:
         stages (dict[str, float]): Seconds of each stage, all frames together.
         waiting (dict[str, int]): Most items that have waited for 'network' and
             'writing'.
+        streams (int): Frames that the network has had side by side.
     """
 
     frames: int = 0
@@ -50,6 +51,7 @@ class Outcome:
     seconds: float = 0.0
     stages: dict = field(default_factory=dict)
     waiting: dict = field(default_factory=dict)
+    streams: int = 1
 
     def means(self) -> dict[str, float]:
         """Seconds of each stage a frame."""
@@ -68,12 +70,13 @@ class Prediction:
     """Runs a segmentor over inputs and writes what it finds.
 
     One thread reads, the caller's runs the network, one writes; images are decoded
-    and results drawn by ``workers`` more. What waits between them is bounded, so
-    that memory is too, however long a stream is. Of a live stream only the newest
-    frame waits.
+    and results drawn by ``workers`` more. A segmentor of several streams is run by as
+    many threads as it has. What waits between them is bounded, so that memory is too,
+    however long a stream is. Of a live stream only the newest frame waits.
 
     Args:
-        segmentor (DefectSegmentor): Anything with ``segment(frame)`` and ``card``.
+        segmentor (DefectSegmentor): Anything with ``segment(frame)`` and ``card``, and
+            with ``streams`` if several threads may call it side by side.
         inputs (Inputs): What to read.
         folder (RunFolder): Where to, entered.
         settings (FrameSettings): What is made of a frame.
@@ -110,10 +113,11 @@ class Prediction:
         self.settings = settings or FrameSettings()
         self.streams = streams or StreamSettings()
         self.stop = stop or threading.Event()
-        self.outcome = Outcome()
+        self.outcome = Outcome(streams=getattr(segmentor, 'streams', 1))
         self._workers = workers or min(4, os.cpu_count() or 1)
         self._progress, self._say = progress or (lambda outcome: None), say
         self._frames = Channel(waiting, self.stop)
+        self._taken, self._turn = iter(self._frames), threading.Lock()
         # what was segmented is written even if the run is stopped
         self._results = Channel(waiting)
 
@@ -135,12 +139,19 @@ class Prediction:
         self._pool = ThreadPoolExecutor(self._workers, 'prediction')
         reader = threading.Thread(target=self._guard, args=(self._read, sources))
         writer = threading.Thread(target=self._guard, args=(self._write,))
+        others = [
+            threading.Thread(target=self._guard, args=(self._segment,))
+            for _ in range(outcome.streams - 1)
+        ]
         # a camera's driver that hangs must not keep the process
-        reader.daemon = writer.daemon = True
+        for thread in (reader, writer, *others):
+            thread.daemon = True
         try:
-            writer.start()
-            reader.start()
+            for thread in (writer, reader, *others):
+                thread.start()
             self._guard(self._segment)
+            for thread in others:
+                thread.join()
             self._results.close()
             writer.join()
             reader.join(15)
@@ -197,16 +208,31 @@ class Prediction:
         return self._frames.put((source, _End(error, error is None)))
 
     def _segment(self):
-        for source, item in self._frames:
-            result = item if isinstance(item, _End) else self._segment_one(item)
-            if not self._results.put((source, result)):
-                return
+        while True:
+            # a frame is taken and its result promised at once: they keep their order
+            with self._turn:
+                entry = next(self._taken, None)
+                if entry is None:
+                    return
+                source, item = entry
+                result = item if isinstance(item, _End) else Future()
+                if not self._results.put((source, result)):
+                    return
+            if result is not item:
+                try:
+                    result.set_result(self._segment_one(item))
+                except ReadError as error:
+                    result.set_exception(error)
+                except Exception as error:
+                    # whoever writes must not wait for it
+                    result.set_exception(error)
+                    raise
+                except BaseException:
+                    result.cancel()
+                    raise
 
     def _segment_one(self, item):
-        try:
-            frame = item.result() if isinstance(item, Future) else item
-        except ReadError as error:
-            return error
+        frame = item.result() if isinstance(item, Future) else item
         found = self.segmentor.segment(frame.image)
         return self._pool.submit(finish_frame, frame, found, self.settings)
 
@@ -215,7 +241,8 @@ class Prediction:
             for source, item in self._results:
                 if isinstance(item, Future):
                     try:
-                        item = item.result()
+                        # of the network, and of what is made of it
+                        item = item.result().result()
                     except ReadError as error:
                         # one for a whole video would be wrong in every frame
                         if source.kind != 'image':

@@ -42,6 +42,8 @@ def run_report(outcome: Outcome, card, options: dict, kept: int = 0) -> dict:
     if outcome.error is not None:
         status = 'broke off'
     each = outcome.seconds / outcome.frames if outcome.frames else None
+    # of several at a time each takes its time, and all of them together no more
+    alone = network and network / outcome.streams
     return {
         'status': status,
         'error': None if outcome.error is None else str(outcome.error),
@@ -57,7 +59,8 @@ def run_report(outcome: Outcome, card, options: dict, kept: int = 0) -> dict:
             stage: round(1000 * seconds, 4)
             for stage, seconds in outcome.means().items()
         },
-        'ratio_to_network': each and network and round(each / network, 4),
+        'streams': outcome.streams,
+        'ratio_to_network': each and alone and round(each / alone, 4),
         'waiting': outcome.waiting,
         'options': options,
         'model': asdict(card),
@@ -79,9 +82,10 @@ def report_bytes(report: dict) -> bytes:
 
 def stage_table(report: dict) -> Table:
     """Milliseconds a frame by stage, and the rate of all together."""
-    table = Table(
-        title=f'{report["frames"]} frames in {report["seconds"]:.1f} s', min_width=34
-    )
+    title = f'{report["frames"]} frames in {report["seconds"]:.1f} s'
+    if report['streams'] > 1:
+        title += f', {report["streams"]} at a time'
+    table = Table(title=title, min_width=34)
     table.add_column('stage')
     table.add_column('ms a frame', justify='right')
     for stage in STAGES:
