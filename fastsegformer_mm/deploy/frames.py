@@ -42,6 +42,7 @@ class Preprocess:
         self._mean, self._std = (
             torch.tensor(values)[:, None, None] for values in (card.mean, card.std)
         )
+        self._shifts = any(card.mean)
 
     def placement(self, shape: tuple[int, int]) -> Placement:
         """Where a frame of ``shape`` (height, width) comes to lie."""
@@ -101,7 +102,11 @@ class Preprocess:
             planes = planes.flip(0)
         bottom, right = where.top + where.size[0], where.left + where.size[1]
         inside = canvas[:, where.top : bottom, where.left : right]
-        inside.copy_(planes).sub_(self._mean).div_(self._std)
+        # each operation that is left out is 20 microseconds beside a network
+        if self._shifts:
+            torch.sub(planes, self._mean, out=inside).div_(self._std)
+        else:
+            torch.div(planes, self._std, out=inside)
         return out, where
 
     def _resized(self, frame, where) -> Tensor:

@@ -133,6 +133,8 @@ class DefectSegmentor:
         self._lanes = queue.SimpleQueue()
         for stream in range(self.streams):
             self._lanes.put(Lane(stream))
+        # kept: a new thread has to fetch its memory first
+        self._pool = ThreadPoolExecutor(self.streams, 'segmentor')
         self._closing = threading.Lock()
         if card.random_weights:
             print_log(
@@ -183,20 +185,27 @@ class DefectSegmentor:
             return
         frames, waiting = iter(frames), deque()
         broken, more = None, True
-        with ThreadPoolExecutor(self.streams, 'segmentor') as pool:
-            while more or waiting:
-                while more and len(waiting) < 2 * self.streams:
-                    try:
-                        waiting.append(pool.submit(self.segment, next(frames)))
-                    except StopIteration:
-                        more = False
-                    except Exception as error:
-                        # the frames before it come out first, as one at a time
-                        broken, more = error, False
-                if waiting:
-                    yield waiting.popleft().result()
+        while more or waiting:
+            while more and len(waiting) < 2 * self.streams:
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    more = False
+                except Exception as error:
+                    # the frames before it come out first, as one at a time
+                    broken, more = error, False
+                else:
+                    waiting.append(self._submit(frame))
+            if waiting:
+                yield waiting.popleft().result()
         if broken is not None:
             raise broken
+
+    def _submit(self, frame):
+        try:
+            return self._pool.submit(self.segment, frame)
+        except RuntimeError as error:
+            raise self._closed() from error
 
     def segment(self, frame: np.ndarray) -> Segmentation:
         """Segment one frame."""
@@ -208,9 +217,7 @@ class DefectSegmentor:
 
     def _segment(self, frame, lane):
         if self.backend is None:
-            raise DeployError(
-                f'the segmentor of {self.card.name} has been closed; make a new one'
-            )
+            raise self._closed()
         self._share.ensure()
         start = time.perf_counter()
         lane.image, where = self.preprocess(frame, lane.image)
@@ -228,6 +235,11 @@ class DefectSegmentor:
                 'network': computed - prepared,
                 'postprocess': end - computed,
             },
+        )
+
+    def _closed(self):
+        return DeployError(
+            f'the segmentor of {self.card.name} has been closed; make a new one'
         )
 
     def _inputs(self, image, where):
@@ -260,6 +272,7 @@ class DefectSegmentor:
     def close(self) -> None:
         """Let go of the network, and give PyTorch and OpenCV their threads back."""
         with self._closing:
+            self._pool.shutdown(wait=False)
             # what is being segmented is completed
             lanes = [self._lanes.get() for _ in range(self.streams)]
             try:

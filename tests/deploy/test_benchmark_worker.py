@@ -106,13 +106,13 @@ def test_side_by_side_is_the_time_of_many_by_their_number(loop):
     frames = np.zeros((3, 24, 32, 3), np.uint8)
     subject = Subject(Streams(), frames, clock=lambda: now[0])
     calls.clear()
-    found = subject.measure(warmups=20, runs=3)
+    found = subject.measure(warmups=40, runs=3)
     assert found['network'] == [5, 5, 5]
     assert found['pipeline'] == [7, 7, 7]
     assert found['preprocess'] == [0, 0, 0]
-    # bursts of 8 frames a stream: 20 warm-ups are two of them
-    assert calls.count(0) == calls.count(1) == 8 * (2 + 3)
-    assert calls[-5:] == [16] * 5
+    # bursts of 16 frames a stream: 40 warm-ups are two of them
+    assert calls.count(0) == calls.count(1) == 16 * (2 + 3)
+    assert calls[-5:] == [32] * 5
 
 
 def test_side_by_side_for_real(config):

@@ -20,7 +20,7 @@ from .reference_loop import ReferenceLoop
 
 STAGES = ('preprocess', 'network', 'postprocess', 'pipeline')
 # frames of a stream that are timed at once: few, and beginning and end would weigh
-BURST = 8
+BURST = 16
 # random weights are the same in every process
 SEED = 0
 
