@@ -55,7 +55,12 @@ class Thresholds:
             checkpoint=checkpoint,
             sha256='0123abcd' * 8,
         )
-        self.backend = SimpleNamespace(name='torch', device='cpu', precision=precision)
+        self.backend = SimpleNamespace(
+            name='torch',
+            device='cpu',
+            precision=precision,
+            precisions=lambda: ('fp32', 'bf16'),
+        )
         self.frames = []
 
     def segment(self, frame):

@@ -79,6 +79,17 @@ class TestAll:
         backend(images[1])
         assert np.array_equal(first, kept)
 
+    def test_precisions_are_those_it_takes(self, runtime, network):
+        offered = runtime(copied(network)).precisions()
+        assert offered[0] == 'fp32'
+        for precision in ('fp32', 'bf16', 'fp16'):
+            if precision in offered:
+                made = runtime(copied(network), precision=precision)
+                assert made.precision == precision
+            else:
+                with pytest.raises(DeployError, match=f"precision='{precision}'"):
+                    runtime(copied(network), precision=precision)
+
     def test_described(self, runtime, network):
         backend = runtime(network)
         assert (backend.device, backend.precision) == ('cpu', 'fp32')

@@ -248,16 +248,15 @@ def test_model_that_fails_is_told_and_goes_on(caplog):
 
 
 @pytest.mark.parametrize(
-    ('name', 'device', 'artefact', 'precision', 'expected'),
+    ('artefact', 'precision', 'able', 'expected'),
     [
-        ('torch', 'cpu', 'fp32', 'fp32', ['fp32', 'bf16']),
-        ('torch', 'cuda:0', 'fp32', 'fp16', ['fp16', 'fp32', 'bf16']),
-        ('openvino', 'cpu', 'fp32', 'bf16', ['bf16', 'fp32']),
-        ('openvino', 'cpu', 'int8', 'int8', ['int8']),
-        ('onnxruntime', 'cpu', 'fp32', 'fp32', ['fp32']),
+        ('fp32', 'fp32', ['fp32', 'bf16'], ['fp32', 'bf16']),
+        ('fp32', 'fp16', ['fp32', 'bf16', 'fp16'], ['fp16', 'fp32', 'bf16']),
+        ('int8', 'int8', ['fp32', 'bf16'], ['int8']),
+        ('fp32', 'fp32', ['fp32'], ['fp32']),
     ],
 )
-def test_precisions(name, device, artefact, precision, expected):
-    backend = SimpleNamespace(name=name, device=device, precision=precision)
+def test_precisions(artefact, precision, able, expected):
+    backend = SimpleNamespace(precision=precision, precisions=lambda: able)
     card = SimpleNamespace(precision=artefact)
     assert offered(SimpleNamespace(backend=backend, card=card)) == expected

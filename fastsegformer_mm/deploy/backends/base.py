@@ -41,6 +41,10 @@ class Backend(ABC):
             of the same stream may write into the same memory.
         """
 
+    def precisions(self) -> tuple[str, ...]:
+        """What a float32 network can be computed in, on this machine."""
+        return ('fp32',)
+
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """As :meth:`infer`; the array returned is the caller's own."""
         return np.array(self.infer(*inputs))

@@ -76,9 +76,18 @@ class OpenVinoBackend(Backend):
             requests = self._compile(self._read(model))
             self._requests = lambda shape: requests
 
+    def _known(self):
+        """What the processor computes in."""
+        return self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+
+    def precisions(self) -> tuple[str, ...]:
+        """See the base class."""
+        known = self._known()
+        return tuple(name for name, (_, needed) in HINTS.items() if needed in known)
+
     def _hint(self, strict):
         """Of the property; and set ``precision`` to what it comes to."""
-        known = self._core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        known = self._known()
         if self.precision == 'int8':
             return 'bf16' if 'BF16' in known else 'f32'
         hint, needed = HINTS[self.precision]

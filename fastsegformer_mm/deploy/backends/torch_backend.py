@@ -72,6 +72,10 @@ class TorchBackend(Backend):
             enabled=True, benchmark=True, allow_tf32=False
         )
 
+    def precisions(self) -> tuple[str, ...]:
+        """See the base class."""
+        return tuple(DTYPES)[: 2 if self.device == 'cpu' else 3]
+
     def versions(self) -> dict[str, str]:
         """See the base class."""
         found = {'torch': torch.__version__}

@@ -174,13 +174,8 @@ def _load(source, precision, options):
 def offered(segmentor) -> list[str]:
     """The precisions that a segmentor's model and runtime have, its own first.
 
-    An artefact in less than float32 has its own only; a processor that has no
-    bfloat16 says so when it is chosen.
+    An artefact in less than float32 has its own only.
     """
     backend = segmentor.backend
-    others = ()
-    if segmentor.card.precision == 'fp32' and backend.name != 'onnxruntime':
-        others = ('fp32', 'bf16')
-        if backend.device != 'cpu':
-            others += ('fp16',)
+    others = backend.precisions() if segmentor.card.precision == 'fp32' else ()
     return [backend.precision, *(p for p in others if p != backend.precision)]
