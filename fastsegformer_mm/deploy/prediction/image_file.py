@@ -1,38 +1,15 @@
 """An image file as a source of one frame."""
 
-import os
 import time
-from dataclasses import dataclass
 
-from .frame import Frame, ReadError, read_image
+from .frame import Frame, read_image
+from .source_file import SourceFile
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """An image file.
+class ImageFile(SourceFile):
+    """An image file."""
 
-    Args:
-        name (str): Where its outputs lie, without folder and suffix.
-        origin (str): Its name in the records.
-        path (str): The file.
-    """
-
-    name: str
-    origin: str
-    path: str
     kind = 'image'
-
-    def stamp(self) -> tuple[int, int]:
-        """Bytes and time of the last change in nanoseconds.
-
-        Raises:
-            ReadError: The file has gone.
-        """
-        try:
-            stat = os.stat(self.path)
-        except OSError as error:
-            raise ReadError(self.origin, error.strerror or str(error)) from error
-        return stat.st_size, stat.st_mtime_ns
 
     def read(self) -> Frame:
         """The frame.

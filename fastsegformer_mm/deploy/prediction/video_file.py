@@ -1,41 +1,18 @@
 """A video file as a source of frames."""
 
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import cv2
 
 from .frame import Frame, ReadError
+from .source_file import SourceFile
 
 
-@dataclass(frozen=True)
-class VideoFile:
-    """A video file; every frame of it is read, however long that takes.
+class VideoFile(SourceFile):
+    """A video file; every frame of it is read, however long that takes."""
 
-    Args:
-        name (str): Where its outputs lie, without folder and suffix.
-        origin (str): Its name in the records.
-        path (str): The file.
-    """
-
-    name: str
-    origin: str
-    path: str
     kind = 'video'
-
-    def stamp(self) -> tuple[int, int]:
-        """Bytes and time of the last change in nanoseconds.
-
-        Raises:
-            ReadError: The file has gone.
-        """
-        try:
-            stat = os.stat(self.path)
-        except OSError as error:
-            raise ReadError(self.origin, error.strerror or str(error)) from error
-        return stat.st_size, stat.st_mtime_ns
 
     def count(self) -> int:
         """How many frames the file says that it has; 0 where it does not say.
