@@ -119,37 +119,47 @@ class Postprocess:
         rows = Axis(planes.shape[1], height, corners)
         columns = Axis(planes.shape[2], width, corners)
         count = min(max(STRIP // width, 1), height)
-        groups = None
         for top in range(0, height, count):
             bottom = min(top + count, height)
             first, last = rows.between(top, bottom)
-            left, _, wide, _ = cv2.boundingRect(mixed[first:last])
-            strip = mask[top:bottom]
+            left, above, wide, high = cv2.boundingRect(mixed[first:last])
+            # around the rectangle lies one class, or one on each side of it
             if not wide:
-                strip[:] = small[first, 0]
+                mask[top:bottom] = small[first, 0]
                 continue
+            above += first
+            upper, lower = rows.reached_by(above, above + high)
+            upper, lower = max(upper, top), min(lower, bottom)
             left, right = columns.reached_by(left, left + wide)
-            strip[:, :left] = small[first, 0]
-            strip[:, right:] = small[first, -1]
-            groups = groups or self._groups(planes)
-            resized = self._resized(
-                groups,
-                rows.inverse(top),
-                columns.inverse(left),
-                (len(planes), bottom - top, right - left),
-            )
-            self._label(resized, bound, strip[:, left:right])
+            mask[top:upper] = small[first, 0]
+            mask[upper:lower, :left] = small[above, 0]
+            mask[upper:lower, right:] = small[above, -1]
+            # of a single row there is none below
+            mask[lower:bottom] = small[min(last, len(small) - 1), 0]
+            resized = self._resized(planes, rows, columns, (upper, lower, left, right))
+            self._label(resized, bound, mask[upper:lower, left:right])
 
-    def _resized(self, groups, rows, columns, shape):
-        """Planes of ``shape``, by step and start of each axis."""
-        out = self._buffer('strip', shape)
-        inverse = np.array([[columns[0], 0, columns[1]], [0, *rows]])
-        for first, group in groups:
+    def _resized(self, planes, rows, columns, box):
+        """The part (upper, lower, left, right) of the planes resized."""
+        upper, lower, left, right = box
+        first_row, last_row = rows.between(upper, lower)
+        first_column, last_column = columns.between(left, right)
+        part = planes[:, first_row : last_row + 1, first_column : last_column + 1]
+        down, across = rows.start_at(upper), columns.start_at(left)
+        inverse = np.array(
+            [
+                [columns.step, 0, float(across) - first_column],
+                [0, rows.step, float(down) - first_row],
+            ]
+        )
+        shape = lower - upper, right - left
+        out = self._buffer('strip', (len(planes), *shape))
+        for first, group in self._groups(part):
             last = first + group.shape[2]
             if group.shape[2] == 1:
                 _warp(group, inverse, out[first])
                 continue
-            mixed = self._buffer('mixed', (*shape[1:], group.shape[2]))
+            mixed = self._buffer('mixed', (*shape, group.shape[2]))
             _warp(group, inverse, mixed)
             cv2.split(mixed, list(out[first:last]))
         return out
@@ -233,9 +243,9 @@ class Axis:
             self.step = size / wanted
             self.start = self.step / 2 - np.float32(0.5)
 
-    def inverse(self, first: int) -> tuple[np.float32, np.float32]:
-        """From pixels after, counted from ``first``, to those before: step, start."""
-        return self.step, np.float32(first) * self.step + self.start
+    def start_at(self, first: int) -> np.float32:
+        """Where the pixel ``first`` after lies among those before."""
+        return np.float32(first) * self.step + self.start
 
     def between(self, first: int, last: int) -> tuple[int, int]:
         """The cells between pixels before that those from ``first`` to ``last`` read.

@@ -166,7 +166,8 @@ class TestWhereNeighboursDiffer:
         mask = check(self.spots([(15, 16)]), whole((512, 512)), make_card())
         assert 0 < (mask == 1).sum() < 32 * 32
         assert warped
-        assert sum(h * w for h, w in warped) < 512 * 512 / 10
+        # 2 x 2 cells of 16.5 pixels each way, and a few beyond
+        assert sum(h * w for h, w in warped) < 42 * 42
 
     def test_nothing_of_one_class(self, warped):
         logits = self.spots([])
@@ -174,7 +175,7 @@ class TestWhereNeighboursDiffer:
         assert set(np.unique(Postprocess(make_card())(logits, whole((70, 90))))) == {2}
         assert warped == []
 
-    @pytest.mark.parametrize('seed', range(40))
+    @pytest.mark.parametrize('seed', range(80))
     def test_any_shapes(self, monkeypatch, seed):
         rng = np.random.default_rng(seed)
         monkeypatch.setattr(postprocess, 'STRIP', int(rng.integers(1, 5000)))
