@@ -2,11 +2,20 @@
 
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fastsegformer_mm.deploy import ModelCard, Segmentation
+from fastsegformer_mm.deploy.prediction import (
+    Frame,
+    Prediction,
+    RunFolder,
+    find_inputs,
+)
+from fastsegformer_mm.deploy.prediction.inputs import Inputs
+from fastsegformer_mm.deploy.prediction.record_files import read_records
 
 CARD = ModelCard(
     name='colours',
@@ -95,3 +104,42 @@ def read_video(path):
         if not ok:
             return frames
         frames.append(frame)
+
+
+class Camera:
+    """A live source of so many frames, some of another size.
+
+    It waits before the k-th of a run until ``seen`` is true of k.
+    """
+
+    kind, origin, name = 'live', 'cam', 'camera_0'
+
+    def __init__(self, count, seen, other=()):
+        self.count, self.seen, self.other = count, seen, other
+        self.given = 0
+
+    def frames(self, every, most, first, stop, say):
+        """Yield them."""
+        for k in range(first, first + self.count):
+            while not self.seen(k - first):
+                time.sleep(0.001)
+            self.given = k - first
+            shape = (64, 64) if k in self.other else (48, 64)
+            yield Frame(
+                picture(k, shape), 'cam', 'camera_0', k, k / 2, '2026-01-01', rate=2.0
+            )
+
+
+def predict(inputs, out, segmentor=None, **options):
+    """The outcome of a run over inputs, or what a path or paths name."""
+    if not isinstance(inputs, Inputs):
+        inputs = find_inputs([inputs] if isinstance(inputs, Path) else inputs, out)
+    with RunFolder(out, {}) as folder:
+        return Prediction(
+            segmentor or ColourSegmentor(), inputs, folder, **options
+        ).run()
+
+
+def records(out):
+    """Records of a folder by source and frame, in their order."""
+    return {(r['source'], r['frame']): r for r in read_records(out)}

@@ -16,11 +16,8 @@ from PIL import Image
 from fastsegformer_mm.deploy.prediction import (
     FrameSettings,
     PartMasks,
-    Prediction,
     ReadError,
-    RunFolder,
     StreamSettings,
-    find_inputs,
     pipeline,
 )
 from fastsegformer_mm.deploy.prediction.image_file import ImageFile
@@ -29,12 +26,24 @@ from fastsegformer_mm.deploy.prediction.record_files import read_records
 from fastsegformer_mm.deploy.prediction.result_writer import ResultWriter
 
 cases = runpy.run_path(str(Path(__file__).with_name('prediction_cases.py')))
-ColourSegmentor, picture, read_video, write_images, write_video = (
+(
+    Camera,
+    ColourSegmentor,
+    picture,
+    predict,
+    read_video,
+    records,
+    write_images,
+    write_video,
+) = (
     cases[name]
     for name in (
+        'Camera',
         'ColourSegmentor',
         'picture',
+        'predict',
         'read_video',
+        'records',
         'write_images',
         'write_video',
     )
@@ -46,19 +55,6 @@ NAMES = [f'{side}/{k}.png' for side in ('left', 'right') for k in range(5)]
 def photos(tmp_path):
     write_images(tmp_path / 'photos', NAMES)
     return tmp_path / 'photos'
-
-
-def predict(inputs, out, segmentor=None, **options):
-    if not isinstance(inputs, Inputs):
-        inputs = find_inputs([inputs] if isinstance(inputs, Path) else inputs, out)
-    with RunFolder(out, {}) as folder:
-        return Prediction(
-            segmentor or ColourSegmentor(), inputs, folder, **options
-        ).run()
-
-
-def records(out):
-    return {(r['source'], r['frame']): r for r in read_records(out)}
 
 
 def files(out, part):
@@ -202,31 +198,6 @@ def test_a_damaged_video_is_a_failure_with_frames(tmp_path):
     assert predict(tmp_path / 'belt.mkv', tmp_path / 'out').skipped == 0
 
 
-class Camera:
-    """A live source of so many frames, some of another size.
-
-    It waits before the k-th of a run until ``seen`` is true of k.
-    """
-
-    kind, origin, name = 'live', 'cam', 'camera_0'
-
-    def __init__(self, count, seen, other=()):
-        self.count, self.seen, self.other = count, seen, other
-        self.given = 0
-
-    def frames(self, every, most, first, stop, say):
-        from fastsegformer_mm.deploy.prediction import Frame
-
-        for k in range(first, first + self.count):
-            while not self.seen(k - first):
-                time.sleep(0.001)
-            self.given = k - first
-            shape = (64, 64) if k in self.other else (48, 64)
-            yield Frame(
-                picture(k, shape), 'cam', 'camera_0', k, k / 2, '2026-01-01', rate=2.0
-            )
-
-
 def test_a_camera_is_never_behind(tmp_path):
     out = tmp_path / 'out'
 
@@ -293,89 +264,6 @@ def test_what_waits_is_bounded_under_a_slow_writer(tmp_path, monkeypatch):
     assert outcome.waiting == {'network': 3, 'writing': 3}
     # 3 and 3 wait; one each is in the hands of reader, network and writer
     assert max(most) <= 3 + 3 + 3
-
-
-class TestStreams:
-    def test_a_folder_in_order(self, photos, tmp_path):
-        # the first of each pair takes longer than the second
-        segmentor = ColourSegmentor(
-            on_frame=lambda n: time.sleep(0.03 * (n % 2)), streams=2
-        )
-        outcome = predict(photos, tmp_path / 'out', segmentor)
-        predict(photos, tmp_path / 'one', ColourSegmentor())
-        assert (outcome.frames, outcome.streams, segmentor.most) == (10, 2, 2)
-        assert records(tmp_path / 'out') == records(tmp_path / 'one')
-        assert list(records(tmp_path / 'out')) == [(name, None) for name in NAMES]
-        for name in NAMES:
-            stem = name.removesuffix('.png')
-            one, two = (
-                (tmp_path / out / f'masks/{stem}.png').read_bytes()
-                for out in ('one', 'out')
-            )
-            assert one == two
-
-    def test_a_video_in_order(self, tmp_path):
-        write_video(tmp_path / 'belt.avi', 12)
-        for streams in (1, 3):
-            segmentor = ColourSegmentor(
-                on_frame=lambda n: time.sleep(0.02 * (n % 3)), streams=streams
-            )
-            outcome = predict(
-                [str(tmp_path / 'belt.avi')], tmp_path / str(streams), segmentor
-            )
-            assert (outcome.frames, outcome.error) == (12, None)
-        one, three = (
-            read_video(next((tmp_path / n / 'masks').glob('*'))) for n in ('1', '3')
-        )
-        assert np.array_equal(one, three)
-        assert [frame for _, frame in records(tmp_path / '3')] == list(range(12))
-
-    def test_broken_files_among_them(self, photos, tmp_path):
-        for name in NAMES[1::3]:
-            (photos / name).write_bytes(b'broken')
-        outcome = predict(photos, tmp_path / 'out', ColourSegmentor(streams=2))
-        assert (outcome.frames, outcome.failed, outcome.error) == (7, 3, None)
-        assert [Path(origin).name for origin, _ in outcome.failures] == [
-            Path(name).name for name in NAMES[1::3]
-        ]
-
-    def test_stopped_between_frames(self, photos, tmp_path):
-        stop = threading.Event()
-        segmentor = ColourSegmentor(
-            0.02, on_frame=lambda n: n == 4 and stop.set(), streams=2
-        )
-        outcome = predict(photos, tmp_path / 'out', segmentor, stop=stop)
-        assert 4 <= outcome.frames <= 6
-        kept = [(name, None) for name in NAMES[: outcome.frames]]
-        assert list(records(tmp_path / 'out')) == kept
-
-    def test_a_network_that_dies(self, photos, tmp_path):
-        def die(number):
-            if number == 5:
-                raise RuntimeError('the network died')
-            time.sleep(0.01)
-
-        threads = threading.active_count()
-        outcome = predict(photos, tmp_path / 'out', ColourSegmentor(0, die, 2))
-        assert str(outcome.error) == 'the network died'
-        assert list(records(tmp_path / 'out')) == [(name, None) for name in NAMES[:4]]
-        assert outcome.frames == 4
-        deadline = time.monotonic() + 10
-        while threading.active_count() > threads and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert threading.active_count() <= threads
-
-    def test_a_camera_is_never_behind(self, tmp_path):
-        def until_the_last_frame(count):
-            while camera.given < 59:
-                time.sleep(0.001)
-
-        segmentor = ColourSegmentor(on_frame=until_the_last_frame, streams=2)
-        # all but the first two while these are in the network
-        camera = Camera(60, lambda k: segmentor.count >= min(k, 2))
-        outcome = predict(Inputs([camera], ''), tmp_path / 'out', segmentor)
-        assert (outcome.frames, outcome.dropped) == (3, 57)
-        assert list(records(tmp_path / 'out')) == [('cam', 0), ('cam', 1), ('cam', 59)]
 
 
 @pytest.mark.parametrize('stage', ['reader', 'network', 'drawing', 'writer', 'end'])
