@@ -74,7 +74,8 @@ class TorchBackend(Backend):
 
     def precisions(self) -> tuple[str, ...]:
         """See the base class."""
-        return tuple(DTYPES)[: 2 if self.device == 'cpu' else 3]
+        on_cpu = ('fp32', 'bf16')
+        return on_cpu if self.device == 'cpu' else (*on_cpu, 'fp16')
 
     def versions(self) -> dict[str, str]:
         """See the base class."""
