@@ -136,6 +136,8 @@ def main(argv=None, segmentor=DefectSegmentor) -> int:
             checkpoint=args.checkpoint,
             cfg_options=args.cfg_options,
             streams=args.streams or (1 if live else 'auto'),
+            # a camera's frame is to come out soon, not many of them a second
+            overlap=False if live else 'auto',
         )
         settings = frame_settings(args, model.card.classes)
         streams = StreamSettings(

@@ -6,14 +6,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import numpy as np
 from mmengine.logging import print_log
 
 from .backends.artefact import SUFFIXES, read_card
-from .backends.choice import check_options, choose, choose_streams
+from .backends.choice import (
+    check_options,
+    choose,
+    choose_overlap,
+    choose_streams,
+)
 from .backends.compile_backend import CompileBackend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend
 from .backends.openvino_backend import OpenVinoBackend
@@ -37,10 +42,11 @@ class DefectSegmentor:
     size of input; only 'torch' on the CPU runs it as it was trained, as what the others
     are compared with. A network is run as it is given.
 
-    One frame is segmented at a time, or as many as there are ``streams``; calls from
-    more threads wait for each other. Of a frame at a time the cores wait for each
-    other as well, at every layer and while it is prepared and its mask is made.
-    Several, each on its share of the cores, come later each and more of them a second.
+    One frame is segmented at a time, which is the shortest way of that frame. More come
+    through a second, each of them later, in two ways: with ``overlap`` the next frame
+    is prepared, and the mask of the last one made, while the network runs; of several
+    ``streams`` each has its share of the cores, which wait for each other at every
+    layer otherwise. Calls from more than ``in_flight`` threads wait for each other.
 
     While a segmentor lives, PyTorch and OpenCV have one thread each in the whole
     process (:class:`~.threads.ThreadShare`); with PyTorch as the runtime it has
@@ -62,10 +68,17 @@ class DefectSegmentor:
         streams (int | str): Frames segmented side by side: with ONNX Runtime and
             OpenVINO on the CPU up to ``threads``. 'auto' is one a thread, 4 at most,
             with these, and 1 with the others. Defaults to 1.
+        overlap (bool | str): Whether further frames, of a list, a generator or other
+            threads' calls, are prepared and made into masks while the network runs:
+            with ONNX Runtime and OpenVINO on the CPU. 'auto' is where it gains.
+            Defaults to False.
 
     Attributes:
         card (ModelCard): Classes, colours and sizes.
-        streams (int): Frames that are segmented side by side.
+        streams (int): Frames that the network has side by side.
+        overlap (bool): Whether others are prepared meanwhile.
+        in_flight (int): Frames that are on the way at a time, from the first stage to
+            the last.
         backend (Backend): Called with the image of ``preprocess``, it returns what
             ``postprocess`` takes. (An artefact with masks and without frames in its
             graph takes the frame's height and width after it, int64.)
@@ -74,7 +87,7 @@ class DefectSegmentor:
 
     Raises:
         DeployError: There is no such model, runtime or device, or it cannot run the
-            model as asked, or not as many streams.
+            model as asked, or not as many streams, or nothing beside it.
 
     Example:
         >>> segmentor = DefectSegmentor('config.py', checkpoint='best.pth')
@@ -94,11 +107,15 @@ class DefectSegmentor:
         checkpoint=None,
         cfg_options: dict | None = None,
         streams: int | str = 1,
+        overlap: bool | str = False,
     ):
         check_options(backend, device, threads, precision)
         kind = _kind(model, checkpoint, cfg_options)
         name, device = choose(kind, backend, device)
         self.streams = choose_streams(streams, name, device, threads)
+        self.overlap = choose_overlap(overlap, name, device, threads, self.streams)
+        # one in the network, and one that waits for it or whose mask is made
+        self.in_flight = (2 if self.overlap else 1) * self.streams
         trained = kind == 'network' and not isinstance(model, tuple)
         network = model
         if kind != 'network':
@@ -122,7 +139,8 @@ class DefectSegmentor:
                 threads,
                 strict,
                 self.card,
-                self.streams,
+                streams=self.streams,
+                slots=self.in_flight,
             )
         except BaseException:
             self._share.close()
@@ -131,10 +149,15 @@ class DefectSegmentor:
         self.preprocess = (FramesAsTheyAre if card.with_pre else Preprocess)(card)
         self.postprocess = (MasksAsTheyAre if card.with_post else Postprocess)(card)
         self._lanes = queue.SimpleQueue()
-        for stream in range(self.streams):
-            self._lanes.put(Lane(stream))
+        for slot in range(self.in_flight):
+            self._lanes.put(Lane(slot))
         # kept: a new thread has to fetch its memory first
-        self._pool = ThreadPoolExecutor(self.streams, 'segmentor')
+        self._pool = ThreadPoolExecutor(self.in_flight, 'segmentor')
+        # threads of its own: called from others in turn, the network would stand still
+        # at each change, for as long as it takes to wake one up
+        self._network = None
+        if self.overlap:
+            self._network = ThreadPoolExecutor(self.streams, 'network')
         self._closing = threading.Lock()
         if card.random_weights:
             print_log(
@@ -168,7 +191,7 @@ class DefectSegmentor:
             Segmentation | list[Segmentation] | Iterator[Segmentation]: One for one
             frame, a list for a list or tuple, a generator for a generator, in the
             order of the frames. It takes a frame only when the next result is asked
-            for; of several streams, up to twice their number ahead of it.
+            for; where several are on the way, up to twice their number ahead of it.
         """
         if isinstance(frames, (list, tuple)):
             return list(self._stream(frames))
@@ -179,14 +202,14 @@ class DefectSegmentor:
         return self.segment(frames)
 
     def _stream(self, frames: Iterable) -> Iterator[Segmentation]:
-        if self.streams == 1:
+        if self.in_flight == 1:
             for frame in frames:
                 yield self.segment(frame)
             return
         frames, waiting = iter(frames), deque()
         broken, more = None, True
         while more or waiting:
-            while more and len(waiting) < 2 * self.streams:
+            while more and len(waiting) < 2 * self.in_flight:
                 try:
                     frame = next(frames)
                 except StopIteration:
@@ -223,7 +246,7 @@ class DefectSegmentor:
         lane.image, where = self.preprocess(frame, lane.image)
         prepared = time.perf_counter()
         inputs = self._inputs(lane.image, where)
-        logits = self.backend.infer(*inputs, stream=lane.stream)
+        logits, network = self._infer(inputs, lane.slot)
         computed = time.perf_counter()
         mask = self.postprocess(logits, where)
         end = time.perf_counter()
@@ -232,10 +255,27 @@ class DefectSegmentor:
             self.card,
             {
                 'preprocess': prepared - start,
-                'network': computed - prepared,
+                'network': network,
                 'postprocess': end - computed,
             },
         )
+
+    def _infer(self, inputs, slot):
+        """Logits, and the seconds that they took without waiting for their turn."""
+        if self._network is None:
+            return self._timed(inputs, slot)
+        running = self._network.submit(self._timed, inputs, slot)
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            # the next frame would be written over the one that it is reading
+            wait([running])
+            raise
+
+    def _timed(self, inputs, slot):
+        start = time.perf_counter()
+        logits = self.backend.infer(*inputs, slot=slot)
+        return logits, time.perf_counter() - start
 
     def _closed(self):
         return DeployError(
@@ -253,8 +293,8 @@ class DefectSegmentor:
 
         Returns:
             dict: 'model' (name of the card), 'checkpoint' and 'sha256' of its weights,
-            'random_weights', 'backend', 'device', 'precision', 'threads', 'streams'
-            and 'versions' (by package).
+            'random_weights', 'backend', 'device', 'precision', 'threads', 'streams',
+            'overlap' and 'versions' (by package).
         """
         return {
             'model': self.card.name,
@@ -266,6 +306,7 @@ class DefectSegmentor:
             'precision': self.backend.precision,
             'threads': self.backend.threads,
             'streams': self.streams,
+            'overlap': self.overlap,
             'versions': self.backend.versions(),
         }
 
@@ -274,8 +315,10 @@ class DefectSegmentor:
         with self._closing:
             self._pool.shutdown(wait=False)
             # what is being segmented is completed
-            lanes = [self._lanes.get() for _ in range(self.streams)]
+            lanes = [self._lanes.get() for _ in range(self.in_flight)]
             try:
+                if self._network is not None:
+                    self._network.shutdown()
                 if self.backend is not None:
                     self.backend.close()
                     self.backend = None
@@ -296,11 +339,11 @@ class Lane:
     """What one frame at a time goes through.
 
     Attributes:
-        stream (int): Number of the runtime's stream.
+        slot (int): Number of the runtime's memory for its output.
         image (np.ndarray, optional): Memory of the network's input.
     """
 
-    stream: int
+    slot: int
     image: np.ndarray | None = None
 
 
@@ -334,12 +377,12 @@ def _kind(model, checkpoint, cfg_options):
     return kind
 
 
-def _backend(name, model, device, precision, threads, strict, card, streams):
+def _backend(name, model, device, precision, threads, strict, card, **lanes):
     """The runtime; packages of others are not imported."""
     if name == 'torch':
         return TorchBackend(model, device, precision)
     if name == 'compile':
         return CompileBackend(model, device, precision, size=card.size)
     if name == 'onnxruntime':
-        return OnnxRuntimeBackend(model, device, precision, threads, streams)
-    return OpenVinoBackend(model, device, precision, threads, strict, streams)
+        return OnnxRuntimeBackend(model, device, precision, threads, **lanes)
+    return OpenVinoBackend(model, device, precision, threads, strict, **lanes)

@@ -34,13 +34,15 @@ class ColourSegmentor:
         delay (float): Seconds that the network takes.
         on_frame (Callable, optional): Called with the number of frames so far.
         streams (int): Frames at a time. Defaults to 1.
+        in_flight (int, optional): Frames on the way. Defaults to None: the same.
     """
 
     card = CARD
 
-    def __init__(self, delay=0.0, on_frame=None, streams=1):
+    def __init__(self, delay=0.0, on_frame=None, streams=1, in_flight=None):
         self.delay, self.on_frame, self.count = delay, on_frame, 0
-        self.streams, self.running, self.most = streams, 0, 0
+        self.streams, self.in_flight = streams, in_flight or streams
+        self.running = self.most = 0
         self._lock = threading.Lock()
 
     def segment(self, frame):

@@ -158,7 +158,7 @@ class TestOpenVino:
     def test_streams(self, network, images):
         backend = OpenVinoBackend(network, threads=2, streams=2)
         expected = [logits(network, image) for image in images]
-        found = [backend.infer(images[k], stream=k) for k in range(2)]
+        found = [backend.infer(images[k], slot=k) for k in range(2)]
         # each in memory of its own
         for one, other in zip(found, expected):
             assert distance(one, other) < 1e-5

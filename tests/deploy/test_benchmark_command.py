@@ -224,14 +224,14 @@ def test_passes_one_after_the_other(config, tmp_path):
 
 def test_streams(config, tmp_path, capsys):
     process = case.FakeProcess.fresh()
-    words = ['--backends', 'openvino', '--threads', '2', '--streams', '2']
+    words = ['--backends', 'openvino', '--threads', '2', '--streams', '1', '2', '2']
     assert command(tmp_path, config, process, *words) == 0
     entries = stored(tmp_path)['entries']
     assert [(e['backend'], e['streams']) for e in entries] == [
-        ('torch', 1), ('openvino', 1), ('openvino', 2),
+        ('torch', 0), ('openvino', 0), ('openvino', 1), ('openvino', 2),
     ]  # fmt: skip
     sent = [a['combination']['streams'] for do, a in process.asked if do == 'load']
-    assert sent == [1, 1, 2]
+    assert sent == [0, 0, 1, 2]
     assert command(tmp_path, config, process, '--passes', *words) == 2
     assert 'leave out --streams' in capsys.readouterr().err
 

@@ -160,11 +160,13 @@ def test_gain_of_each_pass():
 
 
 def test_frames_side_by_side(run):
+    run['entries'][1]['streams'] = 1
     run['entries'][2]['streams'] = 2
     for title in ('Network alone', 'From the frame', 'Agreement'):
         assert sheet(run, title).rows[2][1] == 'openvino bf16, 2 streams'
+        assert sheet(run, title).rows[1][1].endswith(', 1 stream')
         notes = ' '.join(sheet(run, title).notes)
-        assert 'so many frames side by side; each of them takes longer' in notes
+        assert 'so many at a time in the network and others prepared meanwhile' in notes
     legend = speed_figure([run]).axes[0].get_legend().get_texts()
     assert legend[-1].get_text() == 'openvino bf16, 2 streams'
 

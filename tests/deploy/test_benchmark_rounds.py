@@ -76,12 +76,13 @@ def test_few_warmups_are_refused():
     assert case.settings(warmups=50).trial is False
     trial = case.settings(warmups=4, trial=True)
     assert trial.warmups_again == 3
-    for name in ('threads', 'runs', 'rounds', 'streams'):
+    for name in ('threads', 'runs', 'rounds'):
         with pytest.raises(DeployError, match=f'--{name} 0: expected at least 1'):
             case.settings(**{name: 0})
-    message = '--streams 3 with --threads 2: expected at most one a thread'
-    with pytest.raises(DeployError, match=message):
-        case.settings(threads=2, streams=3)
+    for streams in (3, 0):
+        message = f'--streams {streams} with --threads 2: expected at least 1, and at'
+        with pytest.raises(DeployError, match=message):
+            case.settings(threads=2, streams=[1, streams])
 
 
 @pytest.mark.parametrize('when', ['load', 'measure', 'outputs'])
@@ -246,16 +247,20 @@ def test_backends_from_the_command_line():
 def test_combinations_with_streams():
     models = [case.network('a'), Model('a', 'a.xml')]
     pairs = [('reference', 'fp32'), ('openvino', 'bf16'), ('onnxruntime', 'fp32')]
-    chosen = combinations_of(models, pairs, streams=2)
+    chosen = combinations_of(models, pairs, streams=[1, 2])
     assert [(c.backend, c.precision, c.streams) for c in chosen] == [
-        ('torch', 'fp32', 1), ('reference', 'fp32', 1),
-        ('openvino', 'bf16', 1), ('openvino', 'bf16', 2),
-        ('onnxruntime', 'fp32', 1), ('onnxruntime', 'fp32', 2),
-        ('openvino', 'auto', 1), ('openvino', 'auto', 2),
+        ('torch', 'fp32', 0), ('reference', 'fp32', 0),
+        *(('openvino', 'bf16', streams) for streams in range(3)),
+        *(('onnxruntime', 'fp32', streams) for streams in range(3)),
+        *(('openvino', 'auto', streams) for streams in range(3)),
     ]  # fmt: skip
-    assert len({c.label for c in chosen}) == 8
-    assert chosen[3].label == 'a / openvino:bf16 / 2 streams'
-    assert [c.streams for c in combinations_of(models, pairs)] == [1] * 5
+    assert len({c.label for c in chosen}) == 11
+    assert [c.label for c in chosen[2:5]] == [
+        'a / openvino:bf16',
+        'a / openvino:bf16 / 1 stream',
+        'a / openvino:bf16 / 2 streams',
+    ]
+    assert [c.streams for c in combinations_of(models, pairs)] == [0] * 5
 
 
 def test_combinations_of_passes():

@@ -85,18 +85,19 @@ def test_stages_are_timed_apart_and_after_warmups(loop):
     )
 
 
-def test_side_by_side_is_the_time_of_many_by_their_number(loop):
+@pytest.mark.parametrize(('streams', 'in_flight'), [(1, 2), (2, 2), (2, 4)])
+def test_side_by_side_is_the_time_of_many_by_their_number(loop, streams, in_flight):
     now, calls, lock = [0.0], [], threading.Lock()
 
     class Backend:
-        def infer(self, image, stream=0):
+        def infer(self, image, slot=0):
             with lock:
-                now[0] += 5  # two streams: a frame in half the time
-                calls.append(stream)
+                now[0] += 5
+                calls.append(slot)
             return loop.backend(image)
 
     class Streams:
-        card, streams, backend = loop.card, 2, Backend()
+        card, backend = loop.card, Backend()
         preprocess, postprocess = loop.preprocess, loop.postprocess
 
         def __call__(self, frames):
@@ -104,20 +105,24 @@ def test_side_by_side_is_the_time_of_many_by_their_number(loop):
             now[0] += 7 * len(frames)
 
     frames = np.zeros((3, 24, 32, 3), np.uint8)
-    subject = Subject(Streams(), frames, clock=lambda: now[0])
+    segmentor = Streams()
+    segmentor.streams, segmentor.in_flight = streams, in_flight
+    subject = Subject(segmentor, frames, clock=lambda: now[0])
     calls.clear()
-    found = subject.measure(warmups=40, runs=3)
+    found = subject.measure(warmups=32 * streams, runs=3)
     assert found['network'] == [5, 5, 5]
     assert found['pipeline'] == [7, 7, 7]
     assert found['preprocess'] == [0, 0, 0]
-    # bursts of 16 frames a stream: 40 warm-ups are two of them
-    assert calls.count(0) == calls.count(1) == 16 * (2 + 3)
-    assert calls[-5:] == [32] * 5
+    # bursts of 16 frames a stream: the warm-ups are two of them
+    assert all(calls.count(slot) == 16 * (2 + 3) for slot in range(streams))
+    assert calls[-5:] == [16 * streams] * 5
 
 
-def test_side_by_side_for_real(config):
-    combination = Combination(Model('t', str(config)), 'openvino', streams=2)
+@pytest.mark.parametrize('streams', [1, 2])
+def test_side_by_side_for_real(config, streams):
+    combination = Combination(Model('t', str(config)), 'openvino', streams=streams)
     segmentor, _ = build(combination, 2, 'cpu')
+    assert (segmentor.streams, segmentor.overlap) == (streams, True)
     frames = np.random.default_rng(0).integers(0, 255, (3, 40, 40, 3), np.uint8)
     with segmentor:
         subject = Subject(segmentor, frames)
@@ -221,7 +226,7 @@ def test_passes_that_a_runtime_gets(config, monkeypatch, backend, passes, folded
     combination = Combination(Model('t', str(config)), backend, 'bf16', passes, 3)
     build(combination, 1, 'cpu')
     (((network, card), *others), more) = seen[0]
-    assert more == {'streams': 3}
+    assert more == {'streams': 3, 'overlap': 'auto'}
     assert others == [backend, 'cpu', 1, 'bf16']
     assert card.random_weights
     norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -51,6 +51,14 @@ def test_a_folder_in_order(photos, tmp_path):
         assert one == two
 
 
+def test_others_are_prepared_meanwhile(photos, tmp_path):
+    segmentor = ColourSegmentor(0.02, streams=1, in_flight=3)
+    outcome = predict(photos, tmp_path / 'out', segmentor)
+    # of the network there is one all the same
+    assert (outcome.frames, outcome.streams, segmentor.most) == (10, 1, 3)
+    assert list(records(tmp_path / 'out')) == [(name, None) for name in NAMES]
+
+
 def test_a_video_in_order(tmp_path):
     write_video(tmp_path / 'belt.avi', 12)
     for streams in (1, 3):

@@ -230,6 +230,7 @@ class TestCalls:
             'precision': 'fp32',
             'threads': 1,
             'streams': 1,
+            'overlap': False,
             'versions': {'openvino': ov.__version__},
         }
 

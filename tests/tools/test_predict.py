@@ -80,6 +80,7 @@ def test_a_folder(photos, tmp_path, capsys):
                 checkpoint=None,
                 cfg_options=None,
                 streams='auto',
+                overlap='auto',
             ),
         )
     ]
@@ -115,25 +116,25 @@ def test_a_folder(photos, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ('args', 'streams'),
+    ('args', 'streams', 'overlap'),
     [
-        (['belt.mkv'], 'auto'),
-        (['belt.mkv', '--streams', '3'], 3),
-        (['belt.mkv', 'rtsp://camera.local/line'], 1),
-        (['0', '--streams', '2'], 2),
+        (['belt.mkv'], 'auto', 'auto'),
+        (['belt.mkv', '--streams', '3'], 3, 'auto'),
+        (['belt.mkv', 'rtsp://camera.local/line'], 1, False),
+        (['0', '--streams', '2'], 2, False),
     ],
 )
-def test_frames_at_a_time(tmp_path, monkeypatch, capsys, args, streams):
+def test_frames_at_a_time(tmp_path, monkeypatch, capsys, args, streams, overlap):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / 'belt.mkv', 2)
     made = []
 
     def refuse(model, **options):
-        made.append(options['streams'])
+        made.append((options['streams'], options['overlap']))
         raise DeployError('that will do')
 
     assert tool.main(['model.onnx', *args, '--out', 'out'], refuse) == options.USAGE
-    assert made == [streams]
+    assert made == [(streams, overlap)]
     assert 'that will do' in capsys.readouterr().err
 
 

@@ -91,11 +91,13 @@ def parse_args(argv=None):
     parser.add_argument('--threads', type=int, help='default: one a core')
     parser.add_argument(
         '--streams',
+        nargs='+',
         type=int,
-        default=1,
+        default=[],
         metavar='N',
-        help='measure ONNX Runtime and OpenVINO with N frames side by side as well: '
-        'time a frame of many, not until one is done',
+        help='measure ONNX Runtime and OpenVINO as predict.py runs them as well, N '
+        'frames side by side and others prepared meanwhile: time a frame of many, not '
+        'until one is done',
     )
     parser.add_argument(
         '--images', help='folder of frames; default: synthetic navel oranges'
@@ -155,7 +157,9 @@ def parse_args(argv=None):
         '--merge', nargs='+', metavar='JSON', help='show earlier runs, measure nothing'
     )
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'))
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.streams = list(dict.fromkeys(args.streams))
+    return args
 
 
 def main(argv=None, start=Process) -> int:
@@ -247,7 +251,7 @@ def choose(args, models):
             args.backends or combinations.DEFAULT_BACKENDS, args.precisions
         )
         return combinations.combinations_of(models, pairs, args.streams)
-    if args.streams > 1:
+    if args.streams:
         raise DeployError('--passes measures one frame at a time; leave out --streams')
     from fastsegformer_mm.deploy.reparameterize import PASSES
 

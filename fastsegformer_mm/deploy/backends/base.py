@@ -14,31 +14,38 @@ class Backend(ABC):
         threads (int, optional): CPU threads. None for the runtime's own choice.
         streams (int): Calls of :meth:`infer` that may run side by side, each with its
             share of the threads. Defaults to 1.
+        slots (int, optional): Outputs that are kept at a time. Defaults to None, one a
+            stream.
     """
 
     name = ''
 
     def __init__(
-        self, device: str, precision: str, threads: int | None, streams: int = 1
+        self,
+        device: str,
+        precision: str,
+        threads: int | None,
+        streams: int = 1,
+        slots: int | None = None,
     ):
         self.device = device
         self.precision = precision
         self.threads = threads
         self.streams = streams
+        self.slots = slots or streams
 
     @abstractmethod
-    def infer(self, *inputs: np.ndarray, stream: int = 0) -> np.ndarray:
+    def infer(self, *inputs: np.ndarray, slot: int = 0) -> np.ndarray:
         """Run the network.
 
         Args:
             *inputs (np.ndarray): Of the network: the image, (1, 3, H, W) float32, or
                 what an artefact takes instead.
-            stream (int): Of ``streams``, that which is to run it: of one a call at a
-                time. Defaults to 0.
+            slot (int): Of ``slots``, the memory for the output. Defaults to 0.
 
         Returns:
             np.ndarray: Its output, mostly logits, (1, C, H, W) float32. The next call
-            of the same stream may write into the same memory.
+            with the same slot may write into the same memory.
         """
 
     def precisions(self) -> tuple[str, ...]:

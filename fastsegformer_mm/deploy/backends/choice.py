@@ -15,7 +15,7 @@ RUNS = {
     '.onnx': ('onnxruntime', 'openvino'),
     'network': ('openvino', 'onnxruntime', 'compile', 'torch'),
 }
-# on the CPU these compute several frames side by side
+# on the CPU these compute beside Python, and several frames side by side
 WITH_STREAMS = ('onnxruntime', 'openvino')
 # more of them share the memory's bandwidth, and Python's lock
 MOST_STREAMS = 4
@@ -103,7 +103,7 @@ def choose_streams(
             fewer threads.
     """
     threads = threads or usable_cores()
-    able = backend in WITH_STREAMS and device == 'cpu'
+    able = _works_beside(backend, device)
     if streams == 'auto':
         return min(threads, MOST_STREAMS) if able else 1
     if not isinstance(streams, int) or streams < 1:
@@ -120,6 +120,41 @@ def choose_streams(
             f'streams={streams} with threads={threads}; expected at most one a thread'
         )
     return streams
+
+
+def choose_overlap(
+    overlap: bool | str, backend: str, device: str, threads: int | None, streams: int
+) -> bool:
+    """Whether frames are prepared, and masks made, while the network runs.
+
+    Args:
+        overlap (bool | str): So, or 'auto': where it gains, which is with OpenVINO, and
+            with ONNX Runtime if a stream has one thread. Of more these spin while they
+            wait for each other, and nothing else gets their core.
+        backend (str): One of ``BACKENDS``.
+        device (str): 'cpu' or 'cuda:N'.
+        threads (int, optional): CPU threads of the runtime, None for all.
+        streams (int): As :func:`choose_streams` gave them.
+
+    Raises:
+        DeployError: It is neither, or the runtime cannot.
+    """
+    able = _works_beside(backend, device)
+    if overlap == 'auto':
+        spins = backend == 'onnxruntime' and (threads or usable_cores()) > streams
+        return able and not spins
+    if not isinstance(overlap, bool):
+        raise DeployError(f"overlap={overlap!r}; expected True, False or 'auto'")
+    if overlap and not able:
+        raise DeployError(
+            f'overlap=True of the backend {backend!r} on {device}; expected False. '
+            f'{" and ".join(WITH_STREAMS)} can, on the CPU'
+        )
+    return overlap
+
+
+def _works_beside(backend, device):
+    return backend in WITH_STREAMS and device == 'cpu'
 
 
 def _installed(backend):

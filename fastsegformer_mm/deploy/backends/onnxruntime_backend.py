@@ -23,6 +23,7 @@ class OnnxRuntimeBackend(Backend):
         precision (str): 'fp32'; of a file, what it was exported in.
         threads (int, optional): CPU threads. Defaults to None, one a physical core.
         streams (int): See the base class.
+        slots (int, optional): See the base class.
 
     Raises:
         DeployError: ONNX Runtime is missing, cannot read the file, or has no such
@@ -32,7 +33,13 @@ class OnnxRuntimeBackend(Backend):
     name = 'onnxruntime'
 
     def __init__(
-        self, model, device='cpu', precision='fp32', threads=None, streams: int = 1
+        self,
+        model,
+        device='cpu',
+        precision='fp32',
+        threads=None,
+        streams: int = 1,
+        slots: int | None = None,
     ):
         ort = import_onnxruntime()
         if device != 'cpu' and GPU not in ort.get_available_providers():
@@ -49,7 +56,7 @@ class OnnxRuntimeBackend(Backend):
                 "'fp32'. For bf16 take backend='openvino'; for int8 export the model "
                 'with tools/deployment/export.py --format onnx --precision int8'
             )
-        super().__init__(device, precision, threads, streams)
+        super().__init__(device, precision, threads, streams, slots)
         self._ort = ort
         self._options = ort.SessionOptions()
         self._options.graph_optimization_level = (
@@ -74,7 +81,7 @@ class OnnxRuntimeBackend(Backend):
             self._sessions = lambda shape: sessions
 
     def _open(self, model, name):
-        """One session, bound to memory for each stream."""
+        """One session, bound to memory for each slot."""
         try:
             session = self._ort.InferenceSession(
                 model, self._options, providers=self._providers
@@ -85,11 +92,11 @@ class OnnxRuntimeBackend(Backend):
                 f'{name}: ONNX Runtime cannot read it ({reason[:200]}); expected what '
                 'tools/deployment/export.py --format onnx wrote'
             ) from error
-        return [BoundSession(session) for _ in range(self.streams)]
+        return [BoundSession(session) for _ in range(self.slots)]
 
-    def infer(self, *inputs: np.ndarray, stream: int = 0) -> np.ndarray:
+    def infer(self, *inputs: np.ndarray, slot: int = 0) -> np.ndarray:
         """See the base class."""
-        return self._sessions(inputs[0].shape)[stream](inputs)
+        return self._sessions(inputs[0].shape)[slot](inputs)
 
     def versions(self) -> dict[str, str]:
         """See the base class."""

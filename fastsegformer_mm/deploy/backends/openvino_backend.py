@@ -29,6 +29,7 @@ class OpenVinoBackend(Backend):
         strict (bool): Whether a precision that the processor does not know is an
             error. Defaults to True; otherwise it is float32.
         streams (int): See the base class.
+        slots (int, optional): See the base class.
 
     Raises:
         DeployError: OpenVINO is missing or cannot read the file, or the processor does
@@ -45,6 +46,7 @@ class OpenVinoBackend(Backend):
         threads=None,
         strict=True,
         streams: int = 1,
+        slots: int | None = None,
     ):
         import_openvino()
         if device != 'cpu':
@@ -52,7 +54,7 @@ class OpenVinoBackend(Backend):
                 f"device={device!r} of the backend 'openvino'; expected 'cpu'. On "
                 "NVIDIA's GPUs take backend='torch'"
             )
-        super().__init__(device, precision, threads, streams)
+        super().__init__(device, precision, threads, streams, slots)
         self._core = openvino_core()
         hint = self._hint(strict)
         self._config = {
@@ -113,7 +115,7 @@ class OpenVinoBackend(Backend):
             ) from error
 
     def _compile(self, model):
-        """Requests of the model compiled, one a stream."""
+        """Requests of the model compiled, one a slot."""
         try:
             compiled = self._core.compile_model(model, 'CPU', self._config)
         except Exception as error:
@@ -122,12 +124,12 @@ class OpenVinoBackend(Backend):
             ) from error
         self.threads = compiled.get_property('INFERENCE_NUM_THREADS')
         self.compiled = compiled
-        return [compiled.create_infer_request() for _ in range(self.streams)]
+        return [compiled.create_infer_request() for _ in range(self.slots)]
 
-    def infer(self, *inputs: np.ndarray, stream: int = 0) -> np.ndarray:
+    def infer(self, *inputs: np.ndarray, slot: int = 0) -> np.ndarray:
         """See the base class."""
-        request = self._requests(inputs[0].shape)[stream]
-        # neither copied: the input is ours, the output is read before the next call
+        request = self._requests(inputs[0].shape)[slot]
+        # neither copied: the input is ours, the output is read before the slot's next
         request.infer(list(inputs), share_inputs=True, share_outputs=True)
         return request.get_output_tensor(0).data
 

@@ -55,7 +55,7 @@ class TorchBackend(Backend):
         return network if self.device == 'cpu' else CudaGraphs(network)
 
     @torch.inference_mode()
-    def infer(self, image: np.ndarray, stream: int = 0) -> np.ndarray:
+    def infer(self, image: np.ndarray, slot: int = 0) -> np.ndarray:
         """(N, 3, H, W) float32 -> logits (N, C, H, W) float32."""
         image = torch.from_numpy(image)
         if self._dtype != torch.float32 and self.device == 'cpu':

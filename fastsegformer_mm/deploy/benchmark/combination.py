@@ -53,7 +53,9 @@ class Combination:
         passes (tuple[str], optional): Those of the reparameterization that the
             network goes through first, and no other. Defaults to None: all where the
             backend is not eager.
-        streams (int): Frames side by side. Defaults to 1.
+        streams (int): Of many frames, as ``predict.py`` runs them: so many side by side
+            in the network, others prepared meanwhile. Defaults to 0: one frame after
+            the other.
 
     Example:
         >>> Combination(Model('e', 'e.py'), 'openvino', 'bf16').label
@@ -64,7 +66,7 @@ class Combination:
     backend: str
     precision: str = 'fp32'
     passes: tuple[str, ...] | None = None
-    streams: int = 1
+    streams: int = 0
 
     @property
     def label(self) -> str:
@@ -75,14 +77,24 @@ class Combination:
         label = f'{name} / {self.backend}:{self.precision}'
         if self.passes is not None:
             label += f' / {len(self.passes)} passes'
-        if self.streams > 1:
-            label += f' / {self.streams} streams'
+        if self.streams:
+            label += f' / {streams_words(self.streams)}'
         return label
 
     @property
     def baseline(self) -> bool:
         """Whether the others of its network are compared with it."""
         return (self.backend, self.precision) == (EAGER, 'fp32') and not self.passes
+
+
+def streams_words(streams: int) -> str:
+    """As tables call it.
+
+    Example:
+        >>> streams_words(1), streams_words(2)
+        ('1 stream', '2 streams')
+    """
+    return f'{streams} stream' + ('s' if streams > 1 else '')
 
 
 def read_models(specs: Iterable[str]) -> list[Model]:
@@ -194,12 +206,14 @@ def read_backends(specs: Sequence[str], precisions: Sequence[str]):
 
 
 def combinations_of(
-    models: Sequence[Model], backends: Sequence[tuple[str, str]], streams: int = 1
+    models: Sequence[Model],
+    backends: Sequence[tuple[str, str]],
+    streams: Sequence[int] = (),
 ) -> list[Combination]:
     """Each config on each runtime, eager float32 first, then the artefacts.
 
     Eager PyTorch in float32 is always there, as what the others are compared with.
-    With ``streams`` above 1, runtimes that can follow with that many as well.
+    Runtimes that can follow with each number of ``streams`` as well.
     """
     out = []
     for model in sorted(models, key=lambda model: model.artefact):
@@ -208,13 +222,10 @@ def combinations_of(
             continue
         wanted = dict.fromkeys([(EAGER, 'fp32'), *backends])
         out += [Combination(model, *pair) for pair in wanted]
-    if streams == 1:
-        return out
     return [
-        each
+        replace(one, streams=number)
         for one in out
-        for each in (one, replace(one, streams=streams))
-        if each is one or one.backend in WITH_STREAMS
+        for number in (0, *(streams if one.backend in WITH_STREAMS else ()))
     ]
 
 

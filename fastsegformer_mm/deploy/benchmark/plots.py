@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .combination import REFERENCE
+from .combination import REFERENCE, streams_words
 from .machine import title_of
 
 OURS_COLOUR, RIVAL_COLOUR = '#c1440e', '#33658a'
@@ -113,9 +113,9 @@ def missing(runs: Sequence[dict]) -> list[str]:
 
 
 def _kind(entry):
-    streams = entry.get('streams', 1)
     kind = f'{entry["backend"]} {entry["precision"]}'
-    return kind if streams == 1 else f'{kind}, {streams} streams'
+    streams = entry.get('streams')
+    return f'{kind}, {streams_words(streams)}' if streams else kind
 
 
 def _speed(entry):

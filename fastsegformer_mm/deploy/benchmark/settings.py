@@ -24,8 +24,8 @@ class Settings:
         timeout (float): Seconds that a process may take for one answer.
         trial (bool): Fewer warm-ups are allowed, and every table says so.
         cfg_options (dict): Settings to override in the configs.
-        streams (int): Frames that runtimes which can have side by side, in a
-            combination of its own. Defaults to 1: none.
+        streams (list[int]): Frames that runtimes which can have side by side, each
+            number in a combination of its own. Defaults to none.
 
     Raises:
         DeployError: A number is too small.
@@ -41,7 +41,7 @@ class Settings:
     timeout: float = 900.0
     trial: bool = False
     cfg_options: dict = field(default_factory=dict)
-    streams: int = 1
+    streams: list[int] = field(default_factory=list)
 
     def __post_init__(self):
         if self.warmups < MIN_WARMUPS and not self.trial:
@@ -50,16 +50,17 @@ class Settings:
                 'which figures of a runtime that still tunes itself are taken; to try '
                 'the command out add --trial'
             )
-        for name in ('threads', 'runs', 'rounds', 'streams'):
+        for name in ('threads', 'runs', 'rounds'):
             if getattr(self, name) < 1:
                 raise DeployError(
                     f'--{name} {getattr(self, name)}: expected at least 1'
                 )
-        if self.streams > self.threads:
-            raise DeployError(
-                f'--streams {self.streams} with --threads {self.threads}: expected at '
-                'most one a thread'
-            )
+        for streams in self.streams:
+            if not 1 <= streams <= self.threads:
+                raise DeployError(
+                    f'--streams {streams} with --threads {self.threads}: expected at '
+                    'least 1, and at most one a thread'
+                )
 
     @property
     def warmups_again(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from .combination import REFERENCE
+from .combination import REFERENCE, streams_words
 from .machine import title_of
 from .statistics import compare
 
@@ -16,7 +16,8 @@ REFERENCE_NOTE = (
     'float32, softmax, OpenCV on all class planes, argmax; its edges differ'
 )
 STREAMS_NOTE = (
-    'streams: seconds a frame of so many frames side by side; each of them takes longer'
+    'streams: time a frame of many, so many at a time in the network and others '
+    'prepared meanwhile; each of them takes longer'
 )
 PEAK_NOTE = (
     'peak: of the process since the model was loaded, with Python and all packages'
@@ -126,8 +127,8 @@ def runtime_of(entry: dict) -> str:
     words = f'{entry["backend"]} {entry["precision"]}'
     if entry['passes'] is not None:
         words += f', passes: {len(entry["passes"])}'
-    if entry.get('streams', 1) > 1:
-        words += f', {entry["streams"]} streams'
+    if entry.get('streams'):
+        words += f', {streams_words(entry["streams"])}'
     return words + (', artefact' if entry['artefact'] else '')
 
 
@@ -162,7 +163,7 @@ def known(value, form: str, factor: float = 1) -> str:
 
 def _notes(run, entries: Sequence[dict]):
     random = any(name_of(run, e).endswith(RANDOM) for e in entries)
-    streams = any(e.get('streams', 1) > 1 for e in entries)
+    streams = any(e.get('streams') for e in entries)
     return [STREAMS_NOTE] * streams + [RANDOM_NOTE] * random
 
 

@@ -72,14 +72,13 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     model = combination.model
+    frames = {}
+    if combination.streams:
+        frames = {'streams': combination.streams, 'overlap': 'auto'}
     if model.artefact:
         return (
             DefectSegmentor(
-                model.source,
-                combination.backend,
-                device,
-                threads,
-                streams=combination.streams,
+                model.source, combination.backend, device, threads, **frames
             ),
             None,
         )
@@ -108,7 +107,7 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
             device,
             threads,
             combination.precision,
-            streams=combination.streams,
+            **frames,
         ),
         network,
     )
@@ -117,12 +116,13 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
 class Subject:
     """Times the stages of a segmentor on frames that come in turns.
 
-    Of a segmentor with several streams, 'network' and 'pipeline' are the time of
-    ``BURST`` frames a stream side by side, divided by their number.
+    Of a segmentor that has several frames on the way, 'network' and 'pipeline' are the
+    time of ``BURST`` frames a stream, divided by their number; the network has as many
+    of them side by side in both.
 
     Args:
         segmentor: With ``preprocess``, ``backend``, ``postprocess``, ``segment``;
-            with ``streams`` above 1 it is called with a list.
+            with ``in_flight`` above 1 it is called with a list.
         frames (Sequence[np.ndarray]): uint8 (H, W, 3).
         clock (Callable): Seconds. Defaults to ``time.perf_counter``.
     """
@@ -132,6 +132,7 @@ class Subject:
     ):
         self.segmentor = segmentor
         self.streams = getattr(segmentor, 'streams', 1)
+        self.in_flight = getattr(segmentor, 'in_flight', 1)
         self.frames = list(frames)
         self.clock = clock
         # what a stream of frames calls, without a copy of the logits
@@ -161,7 +162,7 @@ class Subject:
             ),
             'pipeline': lambda i: self.segmentor.segment(self.frames[i]),
         }
-        if self.streams == 1:
+        if self.in_flight == 1:
             return {stage: self._time(tasks[stage], warmups, runs) for stage in STAGES}
         with ThreadPoolExecutor(self.streams) as pool:
             tasks['network'] = lambda i: self._network_burst(pool, i)
@@ -180,7 +181,7 @@ class Subject:
         def work(stream):
             for i in range(BURST):
                 image = self._images[(first + i) % len(self._images)]
-                self._infer(image, stream=stream)
+                self._infer(image, slot=stream)
 
         list(pool.map(work, range(self.streams)))
 

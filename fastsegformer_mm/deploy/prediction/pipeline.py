@@ -70,13 +70,14 @@ class Prediction:
     """Runs a segmentor over inputs and writes what it finds.
 
     One thread reads, the caller's runs the network, one writes; images are decoded
-    and results drawn by ``workers`` more. A segmentor of several streams is run by as
-    many threads as it has. What waits between them is bounded, so that memory is too,
-    however long a stream is. Of a live stream only the newest frame waits.
+    and results drawn by ``workers`` more. A segmentor that has several frames on the
+    way is run by as many threads. What waits between them is bounded, so that memory is
+    too, however long a stream is. Of a live stream only the newest frame waits.
 
     Args:
         segmentor (DefectSegmentor): Anything with ``segment(frame)`` and ``card``, and
-            with ``streams`` if several threads may call it side by side.
+            with ``in_flight`` if so many threads may call it side by side, and with
+            ``streams`` if its network does.
         inputs (Inputs): What to read.
         folder (RunFolder): Where to, entered.
         settings (FrameSettings): What is made of a frame.
@@ -141,7 +142,7 @@ class Prediction:
         writer = threading.Thread(target=self._guard, args=(self._write,))
         others = [
             threading.Thread(target=self._guard, args=(self._segment,))
-            for _ in range(outcome.streams - 1)
+            for _ in range(getattr(self.segmentor, 'in_flight', 1) - 1)
         ]
         # a camera's driver that hangs must not keep the process
         for thread in (reader, writer, *others):

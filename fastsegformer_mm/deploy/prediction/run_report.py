@@ -97,7 +97,7 @@ def stage_table(report: dict) -> Table:
         table.add_row('all, side by side', f'{1000 / rate:.2f}')
         table.add_row('frames a second', f'{rate:.1f}')
     if report['ratio_to_network']:
-        table.add_row('time against network alone', f'{report["ratio_to_network"]:.2f}')
+        table.add_row('times the network', f'{report["ratio_to_network"]:.2f}')
     return table
 
 
