@@ -15,7 +15,7 @@ from .model_card import ModelCard
 from .placement import Placement
 
 # pixels that are resized and compared at a time, so that they stay in the cache
-STRIP = 65536
+STRIP = 98304
 # of a pixel before resizing, by which a position may be rounded
 MARGIN = 1e-2
 
@@ -99,13 +99,15 @@ class Postprocess:
         best = planes[0]
         largest = self._buffer('largest', mask.shape)
         found = self._buffer('found', mask.shape, np.uint8)
-        mask[:] = 0
         for k in range(1, len(planes)):
             # a later class wins only where it is above all before it, so that the
             # largest of the winners' indices is that of the last winner
             cv2.compare(planes[k], best, cv2.CMP_GT, dst=found)
-            cv2.min(found, k, dst=found)
-            cv2.max(mask, found, dst=mask)
+            if k == 1:
+                cv2.min(found, 1, dst=mask)
+            else:
+                cv2.min(found, k, dst=found)
+                cv2.max(mask, found, dst=mask)
             if k + 1 < len(planes):
                 best = cv2.max(best, planes[k], dst=largest)
 
@@ -116,8 +118,8 @@ class Postprocess:
         self._label(planes, bound, small)
         mixed = _mixed(small)
         corners = self.card.align_corners
-        rows = Axis(planes.shape[1], height, corners)
-        columns = Axis(planes.shape[2], width, corners)
+        rows = axis(planes.shape[1], height, corners)
+        columns = axis(planes.shape[2], width, corners)
         count = min(max(STRIP // width, 1), height)
         for top in range(0, height, count):
             bottom = min(top + count, height)
@@ -242,6 +244,8 @@ class Axis:
         else:
             self.step = size / wanted
             self.start = self.step / 2 - np.float32(0.5)
+        # Python's own numbers, which are faster one by one
+        self._step, self._start = float(self.step), float(self.start)
 
     def start_at(self, first: int) -> np.float32:
         """Where the pixel ``first`` after lies among those before."""
@@ -252,21 +256,25 @@ class Axis:
 
         A position that rounding may have put into the next cell reads both.
         """
-        low = math.floor(first * self.step + self.start - MARGIN)
-        high = math.ceil((last - 1) * self.step + self.start + MARGIN)
+        low = math.floor(first * self._step + self._start - MARGIN)
+        high = math.ceil((last - 1) * self._step + self._start + MARGIN)
         low = min(max(low, 0), self.cells - 1)
         return low, min(max(high, low + 1), self.cells)
 
     def reached_by(self, first: int, last: int) -> tuple[int, int]:
         """All pixels after that read a cell from ``first`` to ``last``, or more."""
-        if not self.step:
+        if not self._step:
             return 0, self.wanted
-        low = math.floor((first - self.start) / self.step) - 1
-        high = math.ceil((last - self.start) / self.step) + 2
+        low = math.floor((first - self._start) / self._step) - 1
+        high = math.ceil((last - self._start) / self._step) + 2
         # beyond the outermost cell its pixels are repeated
         low = 0 if first == 0 else max(low, 0)
         high = self.wanted if last == self.cells else min(high, self.wanted)
         return low, high
+
+
+# the frames of a camera are of one size
+axis = functools.lru_cache(maxsize=64)(Axis)
 
 
 def _warp(image, inverse, out):
