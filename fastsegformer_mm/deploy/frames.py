@@ -1,5 +1,7 @@
 """A frame into the network's input."""
 
+import functools
+
 import mmcv
 import numpy as np
 import torch
@@ -47,18 +49,7 @@ class Preprocess:
     def placement(self, shape: tuple[int, int]) -> Placement:
         """Where a frame of ``shape`` (height, width) comes to lie."""
         card = self.card
-        if card.resize == 'letterbox':
-            size = fitting_size(shape, card.size)
-            top, left = ((c - s) // 2 for c, s in zip(card.size, size))
-            return Placement(shape, size, top, left, card.size)
-        size = shape
-        if card.resize == 'stretch':
-            size = card.size
-        elif card.resize == 'keep_ratio':
-            width, height = mmcv.rescale_size(shape[::-1], card.size[::-1])
-            size = (height, width)
-        canvas = tuple(-(-s // card.size_divisor) * card.size_divisor for s in size)
-        return Placement(shape, size, 0, 0, canvas)
+        return _place(shape, card.resize, tuple(card.size), card.size_divisor)
 
     def __call__(
         self, frame: np.ndarray, out: np.ndarray | None = None
@@ -136,6 +127,24 @@ class FramesAsTheyAre(Preprocess):
         """(H, W, 3) uint8 -> (1, H, W, 3) of the same memory, and its place."""
         check_frame(frame)
         return np.ascontiguousarray(frame)[None], self.placement(frame.shape[:2])
+
+
+# the frames of a camera are of one size
+@functools.lru_cache(maxsize=64)
+def _place(shape, resize, canvas, divisor):
+    """Where a frame comes to lie; all sizes as (height, width)."""
+    if resize == 'letterbox':
+        size = fitting_size(shape, canvas)
+        top, left = ((c - s) // 2 for c, s in zip(canvas, size))
+        return Placement(shape, size, top, left, canvas)
+    size = shape
+    if resize == 'stretch':
+        size = canvas
+    elif resize == 'keep_ratio':
+        width, height = mmcv.rescale_size(shape[::-1], canvas[::-1])
+        size = (height, width)
+    canvas = tuple(-(-side // divisor) * divisor for side in size)
+    return Placement(shape, size, 0, 0, canvas)
 
 
 def _planes(image: np.ndarray) -> Tensor:
