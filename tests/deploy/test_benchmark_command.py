@@ -86,6 +86,26 @@ def test_waiting_until_threads_have_stopped(monkeypatch, tmp_path):
     assert 'noise' in (tmp_path / 'log.txt').read_text()
 
 
+def test_threads_that_have_ended_have_computed_too(monkeypatch, tmp_path):
+    program(
+        monkeypatch, tmp_path,
+        'import threading\n'
+        'def work():\n'
+        '    end = time.process_time() + 0.3\n'
+        '    while time.process_time() < end: pass\n'
+        'for line in sys.stdin:\n'
+        '    thread = threading.Thread(target=work)\n'
+        '    thread.start()\n'
+        '    thread.join()\n'
+        '    replies.write("{}\\n")\n',
+    )  # fmt: skip
+    process = Process(tmp_path / 'log.txt', 1, 30)
+    used = process.cpu_seconds()
+    assert process.ask('measure') == {}
+    assert process.cpu_seconds() - used > 0.2
+    process.stop()
+
+
 def run_for_real(config, out, *words):
     return tool.main(
         [

@@ -93,7 +93,19 @@ class Process:
         return f'its process ended with exit code {code}: {last}'
 
     def cpu_seconds(self) -> float:
-        """Time that all its threads have computed; 0.0 where /proc has no such file."""
+        """Time that its threads have computed, those that have ended among them.
+
+        Returns:
+            float: To a hundredth of a second; 0.0 where /proc has no such file.
+        """
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = self._stat(Path(f'/proc/{self._popen.pid}/stat'))
+            user, system = map(int, fields[11:13])
+            return (user + system) / os.sysconf('SC_CLK_TCK')
+        return 0.0
+
+    def _living_seconds(self):
+        """Time that the threads it has now have computed, to a nanosecond."""
         total = 0
         for path in Path(f'/proc/{self._popen.pid}/task').glob('*/schedstat'):
             # a thread may end meanwhile
@@ -113,9 +125,9 @@ class Process:
         """
         end = time.monotonic() + limit
         while True:
-            before, start = self.cpu_seconds(), time.monotonic()
+            before, start = self._living_seconds(), time.monotonic()
             time.sleep(window)
-            share = (self.cpu_seconds() - before) / (time.monotonic() - start)
+            share = (self._living_seconds() - before) / (time.monotonic() - start)
             # on a busy machine one that wants to run may not have been let
             if share < AT_REST and not self._wants_to_run():
                 return True
@@ -126,10 +138,14 @@ class Process:
         """Whether a thread runs or waits for a core; False where /proc lacks."""
         for path in Path(f'/proc/{self._popen.pid}/task').glob('*/stat'):
             with contextlib.suppress(OSError, IndexError):
-                # the name of the program, in brackets, may have anything in it
-                if path.read_text().rpartition(')')[2].split()[0] == 'R':
+                if self._stat(path)[0] == 'R':
                     return True
         return False
+
+    @staticmethod
+    def _stat(path):
+        """Fields after the program's name, which, in brackets, may be anything."""
+        return path.read_text().rpartition(')')[2].split()
 
     def stop(self) -> None:
         """End it, and what it has started."""
