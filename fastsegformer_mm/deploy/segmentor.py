@@ -267,8 +267,8 @@ class DefectSegmentor:
         running = self._network.submit(self._timed, inputs, slot)
         try:
             return running.result()
-        except KeyboardInterrupt:
-            # the next frame would be written over the one that it is reading
+        except BaseException:
+            # interrupted, it still reads what the next frame would be written over
             wait([running])
             raise
 
