@@ -13,12 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from .backends.artefact import SUFFIXES, read_card
-from .backends.choice import (
-    check_options,
-    choose,
-    choose_overlap,
-    choose_streams,
-)
+from .backends.choice import check_options, choose, choose_overlap, choose_streams
 from .backends.compile_backend import CompileBackend
 from .backends.onnxruntime_backend import OnnxRuntimeBackend
 from .backends.openvino_backend import OpenVinoBackend

@@ -1,12 +1,7 @@
-"""The command: what it prints, writes and exits with, also when it is killed."""
+"""The command: what it prints, writes and exits with."""
 
-import csv
 import json
-import multiprocessing
-import os
 import runpy
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,83 +311,6 @@ def test_a_true_network(photos, tmp_path):
             assert figures['pixels'] == (expected == index).sum()
         assert record['grade'] in ('reject', 'second', 'first')
     assert set(report(out)['milliseconds']) > {'preprocess', 'network', 'postprocess'}
-
-
-@pytest.fixture(scope='module')
-def start(tmp_path_factory):
-    """Starts the tool in a process of its own, out of one that has imported it all."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(
-        ['fastsegformer_mm.deploy.prediction', 'fastsegformer_mm.deploy.segmentor']
-    )
-
-    def run_tool(*args):
-        log = tmp_path_factory.mktemp('log') / 'stderr.txt'
-        job = (['m.onnx', *map(str, args)], str(log))
-        process = context.Process(
-            target=runpy.run_path, args=(str(WORKER), {'job': job}, '__main__')
-        )
-        process.start()
-        return process, log
-
-    return run_tool
-
-
-def wait_for_records(process, out, count):
-    deadline = time.monotonic() + 120
-    path = out / 'defects.jsonl'
-    while not path.exists() or path.read_bytes().count(b'\n') < count:
-        assert process.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
-def test_a_signal_leaves_playable_video_and_whole_files(tmp_path, start, name):
-    out = tmp_path / 'out'
-    write_video(tmp_path / 'belt.mkv', 400)
-    process, log = start(tmp_path / 'belt.mkv', '--out', out)
-    wait_for_records(process, out, 5)
-    os.kill(process.pid, getattr(signal, name))
-    process.join(60)
-    assert process.exitcode == options.INTERRUPTED
-    assert 'stopping: what is in work is completed' in log.read_text()
-    found = lines(out)
-    assert 5 <= len(found) < 400
-    assert [r['frame'] for r in found] == list(range(len(found)))
-    assert len(read_video(out / 'overlays/belt.mp4')) == len(found)
-    assert len(read_video(out / 'masks/belt.mkv')) == len(found)
-    with open(out / 'defects.csv', newline='') as file:
-        rows = list(csv.DictReader(file))
-    assert [int(r['frame']) for r in rows[::2]] == [r['frame'] for r in found]
-    assert report(out)['status'] == 'interrupted'
-    assert not list(out.rglob('*.tmp*'))
-
-
-def test_a_kill_loses_nothing(tmp_path, start):
-    out = tmp_path / 'out'
-    names = [f'{k:03d}.png' for k in range(120)]
-    write_images(tmp_path / 'photos', names)
-    process, _ = start(tmp_path / 'photos', '--out', out)
-    wait_for_records(process, out, 20)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    # as a kill within a write leaves it
-    with open(out / 'defects.jsonl', 'ab') as file:
-        file.write(b'{"source": "11')
-    before = len(lines_that_are(out))
-    assert 20 <= before < 120
-    assert run('m.onnx', tmp_path / 'photos', '--out', out)[0] == 0
-    assert sorted(r['source'] for r in lines(out)) == names
-    assert report(out)['skipped'] == before
-    with open(out / 'defects.csv', newline='') as file:
-        assert len(list(csv.DictReader(file))) == 240
-    assert sorted(p.name for p in (out / 'masks').iterdir()) == names
-
-
-def lines_that_are(out):
-    return [x for x in (out / 'defects.jsonl').read_bytes().split(b'\n')[:-1] if x]
 
 
 def test_plain_lines_without_a_terminal(capsys):
