@@ -253,9 +253,10 @@ class TestArrays:
         assert len(held) == 6
 
 
+@pytest.mark.filterwarnings('error')  # how it resizes is no news for a user
 class TestOlderOpenCV:
     def test_this_one_is_exact(self):
-        assert postprocess.warps_exactly() is True
+        assert postprocess.warps_exactly.__wrapped__() is True
 
     def test_positions_rounded_are_noticed(self, monkeypatch):
         def coarse(image, inverse, out):
