@@ -17,7 +17,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, HOOKS, MODELS, init_default_scope
-from mmengine.runner import set_random_seed
 from mmengine.utils import import_modules_from_strings
 
 # fills the registries for tests that read a config without its custom_imports
@@ -154,7 +153,6 @@ def learn(cfg, model, images=2):
         before; ``pairs``, {loss: shapes of its arguments} of a distillation;
         ``batch``, what the data preprocessor has made.
     """
-    set_random_seed(0)
     train_set = DATASETS.build(cfg.train_dataloader.dataset)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = {k: v.detach().clone() for k, v in model.named_parameters()}

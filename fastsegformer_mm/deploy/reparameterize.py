@@ -65,7 +65,7 @@ def reparameterize(
         generator = torch.Generator().manual_seed(0)
         example = torch.rand(1, 3, *(example or (64, 64)), generator=generator)
     dtype = parameter.dtype
-    network, example, before = _most_exact(network, example.to(parameter))
+    example, before = _most_exact(network, example.to(parameter))
     counts = {}
     for name in PASSES:
         if passes is None or name in passes:
@@ -86,9 +86,9 @@ def reparameterize(
 
 @torch.no_grad()
 def _most_exact(network: nn.Module, example: Tensor):
-    """The network, the example and its logits in float64, or else as they are."""
-    exact, image = copy.deepcopy(network).double(), example.double()
+    """Bring a network to float64, if it runs in it; the example and its logits so."""
+    image = example.double()
     try:
-        return exact, image, exact(image)
+        return image, network.double()(image)
     except (RuntimeError, TypeError):  # a part insists on another type
-        return network, example, network(example)
+        return example, network.to(example.dtype)(example)

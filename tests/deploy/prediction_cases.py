@@ -1,5 +1,6 @@
 """A segmentor whose masks can be read off the frames, and frames for it."""
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -145,3 +146,14 @@ def predict(inputs, out, segmentor=None, **options):
 def records(out):
     """Records of a folder by source and frame, in their order."""
     return {(r['source'], r['frame']): r for r in read_records(out)}
+
+
+def lines(out):
+    """Records of a folder, line by line; a line that is none is an error."""
+    text = (out / 'defects.jsonl').read_text().splitlines()
+    return [json.loads(line) for line in text]
+
+
+def report(out):
+    """What a run has written of itself."""
+    return json.loads((out / 'run.json').read_text())

@@ -19,7 +19,9 @@ HERE = Path(__file__).parent
 TOOLS = HERE.parents[1] / 'tools'
 case = runpy.run_path(str(HERE / 'ray_case.py'))
 PlannedSegmentor = case['PlannedSegmentor']
-write_images = case['cases']['write_images']
+lines, report, write_images = (
+    case['cases'][name] for name in ('lines', 'report', 'write_images')
+)
 predict = runpy.run_path(str(TOOLS / 'predict.py'))['main']
 predict_ray = runpy.run_path(str(TOOLS / 'predict_ray.py'))['main']
 BROKEN = {'1/broken.jpg': b'no image', '2/empty.png': b''}
@@ -50,14 +52,9 @@ def started(plan):
     return {int(path.name.partition('-')[2]) for path in plan.glob('started-*')}
 
 
-def records(out):
-    lines = (out / 'defects.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in lines]
-
-
 def by_source(out):
-    found = {record['source']: record for record in records(out)}
-    assert len(found) == len(records(out))
+    found = {record['source']: record for record in lines(out)}
+    assert len(found) == len(lines(out))
     return found
 
 
@@ -100,10 +97,10 @@ def test_one_of_two_workers_killed(tmp_path, plan, capsys):
     assert '6 inputs were done before' in said.out
     assert '(raylet)' not in said.out + said.err
     assert '2 could not be read' in said.err
-    report = json.loads((out / 'run.json').read_text())
-    assert (report['frames'], report['failed']) == (34, 2)
-    assert report['skipped'] == 6
-    assert report['ratio_to_network'] is None
+    ran = report(out)
+    assert (ran['frames'], ran['failed']) == (34, 2)
+    assert ran['skipped'] == 6
+    assert ran['ratio_to_network'] is None
 
     assert set(by_source(out)) == set(names)
     listed = (out / 'failures.jsonl').read_text().splitlines()
@@ -126,7 +123,7 @@ def test_one_of_two_workers_killed(tmp_path, plan, capsys):
         ours = ['model.onnx', str(photos), '--out', str(folder), '--threads', '1']
         assert tool(ours, segmentor=build(plan)) == 0
         assert '0 frames into' in capsys.readouterr().out
-        assert len(records(folder)) == 40
+        assert len(lines(folder)) == 40
 
 
 def test_broken_off_and_gone_on(tmp_path, plan, capsys):
@@ -139,7 +136,7 @@ def test_broken_off_and_gone_on(tmp_path, plan, capsys):
     assert predict_ray(command, segmentor=build(plan)) == 3
     said = capsys.readouterr().err
     assert 'broke off: [Errno 28] No space left on device (on ' in said
-    before = records(out)
+    before = lines(out)
     assert 3 <= len(before) <= 5
     assert {path.read_text() for path in plan.glob('started-*')} == {'3'}
 
@@ -151,8 +148,8 @@ def test_broken_off_and_gone_on(tmp_path, plan, capsys):
     found = by_source(out)
     assert set(found) == set(names)
     assert found['00.png']['classes'] == found['07.png']['classes']
-    report = json.loads((out / 'run.json').read_text())
-    assert report['skipped'] == len(before) - 1
+    ran = report(out)
+    assert ran['skipped'] == len(before) - 1
 
 
 def test_an_image_that_kills_its_worker_ends_the_run(tmp_path, plan):

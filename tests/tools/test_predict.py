@@ -23,9 +23,11 @@ TESTS = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name('predict_worker.py')
 cases = runpy.run_path(str(TESTS / 'deploy/prediction_cases.py'))
 tool = runpy.run_path(str(WORKER))['tool']
-ColourSegmentor, read_video, write_images, write_video = (
-    cases[name]
-    for name in ('ColourSegmentor', 'read_video', 'write_images', 'write_video')
+ColourSegmentor, lines, report = (
+    cases[name] for name in ('ColourSegmentor', 'lines', 'report')
+)
+read_video, write_images, write_video = (
+    cases[name] for name in ('read_video', 'write_images', 'write_video')
 )
 RULE = TESTS.parent / 'configs/grading/navel_orange.yml'
 
@@ -47,15 +49,6 @@ def run(*args, card=None):
         return fake
 
     return tool.main([*map(str, args)], segmentor), made
-
-
-def lines(out):
-    text = (out / 'defects.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in text]
-
-
-def report(out):
-    return json.loads((out / 'run.json').read_text())
 
 
 def test_a_folder(photos, tmp_path, capsys):

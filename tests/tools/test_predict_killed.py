@@ -1,7 +1,6 @@
 """The command in a process of its own that is interrupted or killed."""
 
 import csv
-import json
 import multiprocessing
 import os
 import runpy
@@ -17,20 +16,12 @@ WORKER = Path(__file__).with_name('predict_worker.py')
 TESTS = Path(__file__).parents[1]
 cases = runpy.run_path(str(TESTS / 'deploy/prediction_cases.py'))
 tool = runpy.run_path(str(WORKER))['tool']
-ColourSegmentor, read_video, write_images, write_video = (
-    cases[name]
-    for name in ('ColourSegmentor', 'read_video', 'write_images', 'write_video')
+ColourSegmentor, lines, report = (
+    cases[name] for name in ('ColourSegmentor', 'lines', 'report')
 )
-
-
-def lines(out):
-    """Of the records; one that is none is an error."""
-    text = (out / 'defects.jsonl').read_text().splitlines()
-    return [json.loads(line) for line in text]
-
-
-def report(out):
-    return json.loads((out / 'run.json').read_text())
+read_video, write_images, write_video = (
+    cases[name] for name in ('read_video', 'write_images', 'write_video')
+)
 
 
 @pytest.fixture(scope='module')

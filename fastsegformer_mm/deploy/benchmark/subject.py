@@ -72,13 +72,13 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     model = combination.model
-    frames = {}
+    at_a_time = {}
     if combination.streams:
-        frames = {'streams': combination.streams, 'overlap': 'auto'}
+        at_a_time = {'streams': combination.streams, 'overlap': 'auto'}
     if model.artefact:
         return (
             DefectSegmentor(
-                model.source, combination.backend, device, threads, **frames
+                model.source, combination.backend, device, threads, **at_a_time
             ),
             None,
         )
@@ -107,7 +107,7 @@ def build(combination: Combination, threads: int, device: str, cfg_options=None)
             device,
             threads,
             combination.precision,
-            **frames,
+            **at_a_time,
         ),
         network,
     )
