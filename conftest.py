@@ -3,8 +3,13 @@
 import signal
 
 import pytest
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import set_random_seed
+from mmengine.visualization import Visualizer
+
+# what MMEngine keeps of each run for the rest of the process
+MANAGERS = (DefaultScope, MessageHub, MMLogger, Visualizer)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as a shell starts what runs in the background; tests interrupt themselves
@@ -22,9 +27,15 @@ def pytest_runtest_setup():
 
 
 @pytest.fixture(autouse=True, scope='module')
-def no_default_scope():
-    """Forget the registry scope that another file's configs have left behind."""
-    before = DefaultScope._instance_dict
-    DefaultScope._instance_dict = type(before)()
+def no_runs_left_behind():
+    """Forget the registry scope, loggers and so on of another file's runs.
+
+    The file that such a logger writes may be closed: uvicorn, which serves the page,
+    closes those of the whole process.
+    """
+    before = [manager._instance_dict for manager in MANAGERS]
+    for manager, instances in zip(MANAGERS, before):
+        manager._instance_dict = type(instances)()
     yield
-    DefaultScope._instance_dict = before
+    for manager, instances in zip(MANAGERS, before):
+        manager._instance_dict = instances
