@@ -118,8 +118,9 @@ EXTRAS = {
         'ftfy',
         'regex',
     ],
-    # MMRazor needs joblib, undeclared
-    'razor': ['mmrazor==1.0.0', 'joblib'],
+    # MMRazor needs joblib, undeclared; memory is read by psutil where /proc and the
+    # module resource are not
+    'razor': ['mmrazor==1.0.0', 'joblib', 'psutil; sys_platform == "win32"'],
     # export, runtimes and INT8: fastsegformer_mm.deploy
     'deploy': DEPLOY,
     # the page in the browser, which runs what was exported
@@ -149,7 +150,14 @@ setup(
         for package in find_packages(f'projects/{name}', include=[name, f'{name}.*'])
     ],
     package_dir=PROJECTS,
-    install_requires=['jinja2', 'numpy', 'packaging', 'safetensors', 'scipy'],
+    install_requires=[
+        'filelock',
+        'jinja2',
+        'numpy',
+        'packaging',
+        'safetensors',
+        'scipy',
+    ],
     package_data={NAME: ['datasets/checks/*.j2', 'deploy/page/assets/*']},
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim, 'bdist_wheel': WheelWithMim},

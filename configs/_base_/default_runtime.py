@@ -1,3 +1,5 @@
+import platform
+
 # Importing the package registers every part of it with MMSegmentation.
 custom_imports = dict(imports=['fastsegformer_mm'], allow_failed_imports=False)
 default_scope = 'mmseg'
@@ -5,7 +7,10 @@ default_scope = 'mmseg'
 env_cfg = dict(
     # every batch has one size, so cuDNN may pick its kernels once
     cudnn_benchmark=True,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    mp_cfg=dict(
+        # elsewhere libraries of the system do not survive a fork
+        mp_start_method='fork' if platform.system() == 'Linux' else 'spawn',
+        opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
 
 default_hooks = dict(

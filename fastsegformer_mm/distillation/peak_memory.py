@@ -1,7 +1,7 @@
 """Peak of memory: of this process on a CPU, of PyTorch's tensors on a GPU."""
 
 import contextlib
-import resource
+import sys
 from pathlib import Path
 
 import torch
@@ -32,4 +32,17 @@ def read_peak(device: torch.device) -> int:
         status = Path('/proc/self/status').read_text()
         return int(status.split('VmHWM:')[1].split()[0]) * 1024
     except (OSError, IndexError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return _process_peak()
+
+
+def _process_peak():
+    """The resident set's peak where there is no /proc."""
+    if sys.platform == 'win32':
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    # kilobytes, of macOS bytes
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

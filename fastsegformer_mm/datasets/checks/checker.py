@@ -24,8 +24,8 @@ def splits_of(cfg: Config) -> list[str]:
 
 def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
                   sample: int | None = None, processes: int = 1,
-                  ignore: Sequence[str] = (), track: Track | None = None,
-                  start_method: str | None = None) -> DatasetReport:
+                  ignore: Sequence[str] = (),
+                  track: Track | None = None) -> DatasetReport:
     """Look for what would crash a training or spoil its score.
 
     Folders, split files and options are always looked at as a whole. Labels are read
@@ -43,7 +43,6 @@ def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
         ignore (Sequence[str]): Kinds of problems to pass over.
         track (Callable, optional): Given the facts as they come and their number,
             passes them on; for a progress bar.
-        start_method (str, optional): Of the processes. Defaults to Python's own.
 
     Returns:
         DatasetReport: The problems are in the order settings, files, pixels,
@@ -61,13 +60,12 @@ def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
     # the config's own, whatever another one has left behind in this process
     scope = cfg.get('default_scope') or 'mmseg'
     with DefaultScope.overwrite_default_scope(scope):
-        report = _check(cfg, splits, sample, processes, ignore, track, start_method,
-                        scope)
+        report = _check(cfg, splits, sample, processes, ignore, track, scope)
     report.seconds = time.perf_counter() - started
     return report
 
 
-def _check(cfg, splits, sample, processes, ignore, track, start_method, scope):
+def _check(cfg, splits, sample, processes, ignore, track, scope):
     """The same, in the scope of the config."""
     report = DatasetReport(str(cfg.filename or ''))
     settings = model_settings(cfg)
@@ -84,8 +82,7 @@ def _check(cfg, splits, sample, processes, ignore, track, start_method, scope):
 
     jobs, listed = _list(report, splits, sources, sample)
     reading = read_pairs(
-        jobs, sources, settings, processes, scope, cfg.get('custom_imports'),
-        start_method)
+        jobs, sources, settings, processes, scope, cfg.get('custom_imports'))
     facts: dict[str, list[PairFacts]] = {split: [] for split in splits}
     for fact in (track(reading, len(jobs)) if track else reading):
         facts[sources[fact.source].split].append(fact)

@@ -1,6 +1,7 @@
 """Looking at the pixels of a pair, in this process or in several."""
 import hashlib
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -199,8 +200,8 @@ def _digest(pixels: np.ndarray) -> str:
 
 
 def read_pairs(jobs: list[Job], sources: list[Source], settings: ModelSettings,
-               processes: int = 1, scope: str = 'mmseg', imports=None,
-               start_method: str | None = None) -> Iterator[PairFacts]:
+               processes: int = 1, scope: str = 'mmseg',
+               imports=None) -> Iterator[PairFacts]:
     """Look at pairs, in their order.
 
     Args:
@@ -209,10 +210,8 @@ def read_pairs(jobs: list[Job], sources: list[Source], settings: ModelSettings,
         settings (ModelSettings): What the network expects.
         processes (int): How many at once; 1 stays in this one. Defaults to 1.
         scope (str): Default scope of the registries. Defaults to 'mmseg'.
-        imports (dict, optional): The config's ``custom_imports``, which a spawned
-            process has to repeat.
-        start_method (str, optional): 'fork', 'spawn' or 'forkserver'. Defaults to
-            None, Python's own.
+        imports (dict, optional): The config's ``custom_imports``, which each process
+            has to repeat.
 
     Yields:
         PairFacts: The same whatever ``processes`` is.
@@ -221,8 +220,9 @@ def read_pairs(jobs: list[Job], sources: list[Source], settings: ModelSettings,
         yield from map(PairReader(sources, settings), jobs)
         return
     processes = min(processes, len(jobs))
+    # threads of PyTorch and OpenCV do not survive a fork
     with ProcessPoolExecutor(
-            processes, multiprocessing.get_context(start_method), _start_worker,
+            processes, multiprocessing.get_context('spawn'), _start_worker,
             (sources, settings, scope, imports)) as executor:
         chunk = max(1, min(64, len(jobs) // (4 * processes)))
         yield from executor.map(_work, jobs, chunksize=chunk)
@@ -233,6 +233,8 @@ _reader: PairReader | None = None
 
 def _start_worker(sources, settings, scope, imports) -> None:
     global _reader
+    # Ctrl-C reaches all of them; the one that started them ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)  # the processes share the cores already
     if imports:
         import_modules_from_strings(**imports)

@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+import psutil
+
 from ..threads import usable_cores
 
 # those that decide which kernels a runtime takes
@@ -52,7 +54,7 @@ def describe_machine() -> dict:
         ),
         'cores': usable_cores(),
         'instruction_sets': [name for name in INSTRUCTION_SETS if name in flags],
-        'memory_bytes': os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'),
+        'memory_bytes': psutil.virtual_memory().total,
         'gpus': gpus,
         'system': f'{platform.system()} {platform.machine()}',
     }

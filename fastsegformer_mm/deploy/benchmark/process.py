@@ -3,16 +3,25 @@
 import contextlib
 import json
 import os
-import selectors
-import signal
+import queue
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+
+from fastsegformer_mm.utils import processes
 
 from ..errors import DeployError
 
 WORKER = 'fastsegformer_mm.deploy.benchmark.worker'
+# what libraries print goes into the log, replies into a pipe of their own, whose number
+# the worker is told
+START = (
+    'import os, runpy, sys; replies = os.dup(1); os.dup2(2, 1); '
+    'name, sys.argv[1:] = sys.argv[1], [str(replies)]; '
+    "runpy.run_module(name, run_name='__main__', alter_sys=True)"
+)
 # a process that takes less of a core than this is at rest
 AT_REST = 0.05
 
@@ -29,23 +38,24 @@ class Process:
     def __init__(self, log, threads: int, timeout: float):
         self.log = Path(log)
         self.timeout = timeout
-        # a pipe of its own: libraries print where they like
-        self._replies, end = os.pipe()
         with open(self.log, 'wb') as file:
             self._popen = subprocess.Popen(
-                [sys.executable, '-m', WORKER, str(end)],
+                [sys.executable, '-c', START, WORKER],
                 env=environment_of(threads),
                 stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                pass_fds=[end],
-                # Ctrl-C reaches the parent alone, which then ends this one
-                start_new_session=True,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                **processes.OWN_GROUP,
             )
-        # so that it ends with the worker
-        os.close(end)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._replies, selectors.EVENT_READ)
+        self._replies = queue.Queue()
+        threading.Thread(target=self._receive, daemon=True).start()
+
+    def _receive(self):
+        """Read replies; Windows cannot wait for a pipe and a time."""
+        with self._popen.stdout as pipe:
+            for line in pipe:
+                self._replies.put(line)
+        self._replies.put(b'')
 
     def ask(self, do: str, **arguments) -> dict:
         """Let it work, and wait for what it answers.
@@ -68,24 +78,19 @@ class Process:
         return reply
 
     def _read_line(self):
-        line, end = b'', time.monotonic() + self.timeout
-        while not line.endswith(b'\n'):
-            if not self._selector.select(max(0.0, end - time.monotonic())):
-                self.stop()
-                raise DeployError(
-                    f'no answer in {self.timeout:g} s; allow more with --timeout'
-                )
-            piece = os.read(self._replies, 1 << 16)
-            if not piece:
-                break
-            line += piece
-        return line
+        end = time.monotonic() + self.timeout
+        while time.monotonic() < end:
+            with contextlib.suppress(queue.Empty):
+                # in short waits: on Windows Ctrl-C interrupts none
+                return self._replies.get(timeout=min(0.2, self.timeout))
+        self.stop()
+        raise DeployError(f'no answer in {self.timeout:g} s; allow more with --timeout')
 
     def _reason_of_death(self):
         code = self._popen.wait()
         if code < 0:
             reason = f'its process was ended by signal {-code}'
-            if -code == signal.SIGKILL:
+            if code == -9:  # SIGKILL, which Windows has no name for
                 reason += ', most often for lack of memory'
             return reason
         text = self.log.read_text(errors='replace').strip()
@@ -149,18 +154,9 @@ class Process:
 
     def stop(self) -> None:
         """End it, and what it has started."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(5)
-                break
-        self._selector.close()
+        processes.end(self._popen)
         with contextlib.suppress(OSError):
             self._popen.stdin.close()
-        if self._replies is not None:
-            os.close(self._replies)
-            self._replies = None
 
 
 def environment_of(threads: int) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """The folder of a prediction, which an interrupted run goes on in."""
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..errors import DeployError
 from .frame import ReadError
@@ -45,34 +46,32 @@ class RunFolder:
         self._overwrite = overwrite
         self._videos = {}
         self._made = set()
-        self._lock = None
+        # released where it was taken, whichever thread that is
+        self._lock = FileLock(self.path / '.lock', timeout=0, thread_local=False)
 
     def __enter__(self):
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / '.lock', 'w')
+            self._lock.acquire()
+        except Timeout as error:
+            raise DeployError(
+                f'another run is writing into {self.path}: wait for its end, or give '
+                'another folder by --out'
+            ) from error
         except OSError as error:
             raise DeployError(
                 f'{self.path}: cannot be written to ({error.strerror}); expected a '
                 'folder for the outputs, give another by --out'
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise DeployError(
-                f'another run is writing into {self.path}: wait for its end, or give '
-                'another folder by --out'
-            ) from error
-        try:
             self._open()
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
         return self
 
     def __exit__(self, *error):
-        self._lock.close()
+        self._lock.release()
 
     def resume(self, sources: Sequence) -> None:
         """Find out what is complete, and bring the records into order.

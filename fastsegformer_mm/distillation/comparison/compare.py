@@ -1,7 +1,6 @@
 """A whole comparison: what is to be run, the teacher first, and the report."""
 
 import contextlib
-import fcntl
 import glob
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from fastsegformer_mm.distillation.algorithms.frozen_teacher import find_one
 
@@ -222,14 +222,14 @@ def locked(folder: Path):
         ComparisonError: Somebody does.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ComparisonError(
-                f'another comparison runs in {folder}: wait for its end, or take '
-                'another folder by --out'
-            ) from error
+    try:
+        lock = FileLock(folder / '.lock', timeout=0, thread_local=False).acquire()
+    except Timeout as error:
+        raise ComparisonError(
+            f'another comparison runs in {folder}: wait for its end, or take '
+            'another folder by --out'
+        ) from error
+    with lock:
         yield
 
 

@@ -1,13 +1,13 @@
 """Runs are started one after the other, or some side by side."""
 
-import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from fastsegformer_mm.utils import processes
 
 from .results import LOG, RESULT, Run
 
@@ -52,8 +52,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C reaches the one who waits alone, who then ends this one
-                start_new_session=True,
+                **processes.OWN_GROUP,
             )
 
     def poll(self) -> int | None:
@@ -62,14 +61,7 @@ class Process:
 
     def stop(self) -> None:
         """End it and the processes that load its data."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._popen.pid, signal.SIGTERM)
-        try:
-            self._popen.wait(10)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
-            self._popen.wait()
+        processes.end(self._popen)
 
 
 def work_off(
@@ -146,7 +138,7 @@ def explain(run: Run, code: int) -> str:
     last = next((line.strip() for line in reversed(lines) if line.strip()), '')
     if code < 0:
         reason = f'ended by signal {-code}'
-        if -code == signal.SIGKILL:
+        if code == -9:  # SIGKILL, which Windows has no name for
             reason += ', most often for lack of memory'
     elif code == 0:
         reason = f'ended without {RESULT}'

@@ -1,7 +1,6 @@
 """The whole check: duplicates, wrappers, processes, samples, reports."""
 
 import json
-import multiprocessing
 import random
 import runpy
 import shutil
@@ -26,9 +25,6 @@ from fastsegformer_mm.datasets.checks.console import (
     problem_lines,
     write_json,
 )
-from fastsegformer_mm.datasets.checks.reading import _start_worker, _work, read_pairs
-from fastsegformer_mm.datasets.checks.settings import model_settings
-from fastsegformer_mm.datasets.checks.sources import find_sources
 
 tiny = runpy.run_path(str(Path(__file__).with_name('tiny_set.py')))
 add, config, make, paths, photo, stripes, write_list = (
@@ -217,30 +213,12 @@ def test_processes_find_the_same(tmp_path):
     assert [p.kind for p in alone.problems] == [
         'label-out-of-range', 'empty-file', 'size-differs', 'train-test-duplicate']
     seen = []
-    forked = check_dataset(
-        cfg, processes=2, start_method='fork',
+    shared = check_dataset(
+        cfg, processes=2,
         track=lambda facts, total: (seen.append(fact) or fact for fact in facts))
-    assert forked.problems == alone.problems
-    assert summaries(forked) == summaries(alone)
+    assert shared.problems == alone.problems
+    assert summaries(shared) == summaries(alone)
     assert len(seen) == sum(s.checked for s in alone.splits.values()) == 13
-
-
-def test_a_spawned_process_finds_the_same(tmp_path):
-    """One alone, as each imports everything anew."""
-    cfg = faulty(tmp_path)
-    jobs = [(0, *files(tmp_path, 'train', f'train{k}')) for k in (0, 1, 3)]
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        sources, settings = find_sources(cfg, 'train')[0], model_settings(cfg)
-        alone = list(read_pairs(jobs, sources, settings))
-    with multiprocessing.get_context('spawn').Pool(
-            1, _start_worker, (sources, settings, 'mmseg', cfg.custom_imports)) as pool:
-        spawned = pool.map(_work, jobs)
-    assert [[p.kind for p in fact.problems] for fact in alone] == [
-        [], ['label-out-of-range'], ['empty-file']]
-    for one, other in zip(alone, spawned):
-        assert other.problems == one.problems
-        assert other.image_hash == one.image_hash
-        np.testing.assert_array_equal(other.counts, one.counts)
 
 
 def test_a_sample_is_evenly_spread_and_the_same_every_time(tmp_path):

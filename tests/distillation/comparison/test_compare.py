@@ -1,7 +1,10 @@
 """Whole comparisons of tiny networks: what is run, resumed, refused and reported."""
 
+import os
 import runpy
 import shutil
+import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -334,6 +337,23 @@ def test_one_comparison_in_a_folder(tmp_path):
         with locked(tmp_path / 'other'):
             pass
     with locked(tmp_path / 'out'):
+        pass
+
+
+def test_a_killed_comparison_leaves_no_lock(tmp_path):
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with locked(tmp_path):
+            os.write(theirs, b'.')
+            time.sleep(600)
+            os._exit(0)
+    assert os.read(ours, 1) == b'.'
+    with pytest.raises(ComparisonError, match='another comparison runs in'):
+        locked(tmp_path).__enter__()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with locked(tmp_path):
         pass
 
 
