@@ -92,7 +92,7 @@ def test_wheel_forces_no_stack(site):
         if line.startswith('Requires-Dist') and 'extra ==' not in line
     ]
     assert [line.split()[-1] for line in required] == [
-        'jinja2', 'numpy', 'packaging', 'safetensors', 'scipy']
+        'filelock', 'jinja2', 'numpy', 'packaging', 'safetensors', 'scipy']
 
 
 def test_wheel_has_the_template_of_the_data_report(site):
