@@ -1,4 +1,5 @@
 """DefectIoUMetric against hand-computed figures and MMSegmentation's IoUMetric."""
+import inspect
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from mmseg.registry import METRICS
 from PIL import Image
 
 import fastsegformer_mm
+from fastsegformer_mm.evaluation.metrics import defect_iou_metric
 from fastsegformer_mm.evaluation.metrics.defect_iou_metric import DefectIoUMetric
 
 CLASSES = ('background', 'sunburn', 'ulcer', 'wind scarring')
@@ -199,7 +201,7 @@ def test_prediction_outside_the_classes_and_wrong_size():
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
     ({'iou_metrics': ['mAcc']}, r"'mAcc'.* not known"),
-    ({'nan_to_num': 0}, "absent='zero'"),
+    ({'nan_to_num': -1, 'absent': 'zero'}, 'contradict each other'),
     ({'absent': 'ignore'}, "'skip' or 'zero'"),
     ({'beta': 0}, 'beta=0'),
     ({'format_only': True}, 'needs output_dir'),
@@ -209,9 +211,80 @@ def test_bad_arguments(kwargs, message):
         DefectIoUMetric(**kwargs)
 
 
-def test_unknown_argument_is_refused():
-    with pytest.raises(TypeError, match='exclude_backgroud'):
+def test_nan_to_num_as_iou_metric_has_it():
+    for number in (0, -1):
+        stock = IoUMetric(iou_metrics=['mIoU', 'mDice', 'mFscore'], nan_to_num=number)
+        stock.dataset_meta = {'classes': CLASSES}
+        stock.process({}, [sample_of(ABSENT)])
+        expected = stock.evaluate(1)
+        metric, figures = evaluate(
+            ABSENT, nan_to_num=number, iou_metrics=['mIoU', 'mDice', 'mFscore'])
+        for key in ('mIoU', 'mDice', 'mPrecision', 'mRecall', 'mFscore'):
+            assert figures[key] == pytest.approx(expected[key], abs=0.011)
+        assert figures['mPA'] == pytest.approx(expected['mAcc'], abs=0.011)
+        assert column(metric, 'IoU')[2] == 100 * number
+    assert evaluate(ABSENT, nan_to_num=0)[1] == evaluate(ABSENT, absent='zero')[1]
+
+
+def test_takes_what_iou_metric_takes():
+    """In any stack: the same names, in the same order where they are positional."""
+    stock = inspect.signature(IoUMetric.__init__).parameters
+    ours = inspect.signature(DefectIoUMetric.__init__).parameters
+    assert stock.keys() <= ours.keys()
+    first = [*stock][:5]
+    assert [*ours][:5] == first == [
+        'self', 'ignore_index', 'iou_metrics', 'nan_to_num', 'beta']
+    for name, parameter in stock.items():
+        assert ours[name].kind == parameter.kind
+
+
+@pytest.mark.parametrize('kwargs', [
+    # MMSegmentation's test.py --out sets both
+    {'output_dir': 'out', 'keep_results': True},
+    {'output_dir': 'out', 'keep_results': True, 'format_only': True},
+    {'collect_device': 'cpu', 'prefix': 'p', 'beta': 2, 'iou_metrics': 'mFscore'},
+    {'classwise': True},
+    {'collect_dir': 'out'},
+])
+def test_arguments_of_iou_metric(kwargs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    IoUMetric(**kwargs)
+    metric = DefectIoUMetric(**kwargs)
+    for name in kwargs.keys() & {'output_dir', 'format_only', 'prefix', 'beta'}:
+        assert getattr(metric, name) == kwargs[name]
+
+
+def test_arguments_without_effect_are_said(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        defect_iou_metric, 'print_log', lambda text, *_: said.append(text))
+    DefectIoUMetric(keep_results=True)
+    assert said == []
+    DefectIoUMetric(classwise=True)
+    assert len(said) == 1
+    assert "no argument 'classwise', which is ignored; it has ignore_index," in said[0]
+
+
+def test_misspelt_argument_is_refused():
+    with pytest.raises(TypeError, match="did you mean 'exclude_background'"):
         DefectIoUMetric(exclude_backgroud=True)
+
+
+def test_predictions_of_one_name(tmp_path, monkeypatch):
+    """Images of two folders have one name: the second file replaces the first."""
+    said = []
+    monkeypatch.setattr(
+        defect_iou_metric, 'print_log', lambda text, *_: said.append(text))
+    metric = build(output_dir=str(tmp_path))
+    square = [[0, 1], [1, 0]]
+    first, second = (make_sample(square, square) for _ in 'ab')
+    second['img_path'] = 'more/orange.jpg'
+    metric.process({}, [first, first])
+    assert said == []
+    metric.process({}, [second])
+    assert len(said) == 1
+    for words in ('orange.png is overwritten', 'images/orange.jpg', 'more/orange.jpg'):
+        assert words in said[0]
 
 
 def test_background_index_outside_the_classes():

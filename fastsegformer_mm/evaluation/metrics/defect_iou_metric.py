@@ -1,5 +1,8 @@
 """The figures of the defect segmentation papers, from one confusion matrix."""
+import difflib
+import inspect
 import logging
+import os.path as osp
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +12,7 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
-
-def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Divide class by class, giving nan where the denominator is 0."""
-    quotient = np.full(len(numerator), np.nan)
-    np.divide(numerator, denominator, out=quotient, where=denominator > 0)
-    return quotient
+from .confusion_matrix import class_figures, confusion_matrix
 
 
 @METRICS.register_module()
@@ -45,7 +43,9 @@ class DefectIoUMetric(IoUMetric):
     `FastSegFormer <https://doi.org/10.1016/j.compag.2023.108604>`_ divides by
     ``max(denominator, 1)`` and averages over all four classes: ``absent='zero'``.
     The papers on NEU-Seg average over the three defects only:
-    ``exclude_background=True``.
+    ``exclude_background=True``. It takes the place of :class:`IoUMetric` in any
+    config: what that metric takes, and what MMSegmentation's ``test.py`` adds for
+    ``--out``, has the same effect here.
 
     After an evaluation, on rank 0:
 
@@ -62,8 +62,8 @@ class DefectIoUMetric(IoUMetric):
         iou_metrics (str | Sequence[str]): What to report besides the five
             figures: ``'mDice'``, ``'mFscore'``. ``'mIoU'``, the default, is
             always reported.
-        nan_to_num (None): IoUMetric's option is refused when set: ``absent``
-            has taken its place.
+        nan_to_num (float, optional): What an undefined figure of a class counts, as
+            a fraction: 0 is ``absent='zero'``. Defaults to None: ``absent`` decides.
         beta (float): Weight of recall in ``mFscore``. Defaults to 1.
         exclude_background (bool): Leave the background out of the means. The
             table still lists it, and aAcc stays over all pixels. Defaults to
@@ -77,15 +77,19 @@ class DefectIoUMetric(IoUMetric):
             by their process group, gloo on a CPU as well; 'cpu' by files in
             ``.dist_test`` in the current folder, which all machines must share.
             Defaults to 'gpu'.
-        output_dir (str, optional): Folder for the predictions as PNG. Defaults
-            to None: none are written.
+        output_dir (str, optional): Folder for the predictions as PNG of class
+            indices, named like the images; with ``reduce_zero_label`` 1 more, as in
+            the label maps. Defaults to None: none are written.
         format_only (bool): Only write the predictions, for images without
             labels; needs ``output_dir``. Defaults to False.
         prefix (str, optional): Put before the names of the figures, as in
             'prefix/mIoU'. Defaults to None.
+        **kwargs: Ignored, as by IoUMetric: ``keep_results`` of ``test.py --out``, and
+            others with a warning.
 
     Raises:
-        ValueError: For an argument that is not listed above; and in evaluation
+        TypeError: For an argument whose name looks like a misspelt one.
+        ValueError: For a value that is not listed above; and in evaluation
             when a label map holds a value that is neither a class nor
             ``ignore_index``, a prediction holds a value that is no class, or
             their sizes differ. The message names the image and the value.
@@ -105,7 +109,7 @@ class DefectIoUMetric(IoUMetric):
     def __init__(self,
                  ignore_index: int = 255,
                  iou_metrics: str | Sequence[str] = ('mIoU', ),
-                 nan_to_num: None = None,
+                 nan_to_num: float | None = None,
                  beta: float = 1,
                  exclude_background: bool = False,
                  background_index: int = 0,
@@ -113,7 +117,9 @@ class DefectIoUMetric(IoUMetric):
                  collect_device: str = 'gpu',
                  output_dir: str | None = None,
                  format_only: bool = False,
-                 prefix: str | None = None) -> None:
+                 prefix: str | None = None,
+                 **kwargs) -> None:
+        self._check_names(kwargs)
         if isinstance(iou_metrics, str):
             iou_metrics = [iou_metrics]
         unknown = sorted(set(iou_metrics) - {'mIoU', 'mDice', 'mFscore'})
@@ -122,13 +128,12 @@ class DefectIoUMetric(IoUMetric):
                 f'iou_metrics={list(iou_metrics)}: {unknown} not known, expected '
                 "'mIoU', 'mDice' and 'mFscore'; mPA, mPrecision, mRecall and aAcc "
                 'are always reported')
-        if nan_to_num is not None:
-            raise ValueError(
-                f'nan_to_num={nan_to_num} is not supported: what an absent class '
-                "counts is set by absent='skip' (left out of the mean) or "
-                "absent='zero' (as nan_to_num=0)")
         if absent not in ('skip', 'zero'):
             raise ValueError(f"absent={absent!r}, expected 'skip' or 'zero'")
+        if absent == 'zero' and nan_to_num:
+            raise ValueError(
+                f"nan_to_num={nan_to_num} and absent='zero' contradict each other; "
+                'leave one of them out')
         if beta <= 0:
             raise ValueError(f'beta={beta}, expected a number above 0')
         if format_only and not output_dir:
@@ -137,6 +142,7 @@ class DefectIoUMetric(IoUMetric):
         super().__init__(
             ignore_index=ignore_index,
             iou_metrics=list(iou_metrics),
+            nan_to_num=0 if absent == 'zero' else nan_to_num,
             beta=beta,
             collect_device=collect_device,
             output_dir=output_dir,
@@ -145,9 +151,25 @@ class DefectIoUMetric(IoUMetric):
         self.exclude_background = exclude_background
         self.background_index = background_index
         self.absent = absent
+        self._saved: dict[str, str] = {}
         self.confusion_matrix: np.ndarray | None = None
         self.class_table: list[dict] = []
         self.summary: dict[str, float] = {}
+
+    @classmethod
+    def _check_names(cls, names) -> None:
+        """Refuse arguments that are misspelt; warn of others that do nothing."""
+        known = [n for n in inspect.signature(cls.__init__).parameters if n != 'self']
+        for name in names:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            if near:
+                raise TypeError(
+                    f'DefectIoUMetric has no argument {name!r}; did you mean '
+                    f'{near[0]!r}?')
+            if name != 'keep_results':  # of test.py; IoUMetric does not use it either
+                print_log(
+                    f'DefectIoUMetric has no argument {name!r}, which is ignored; it '
+                    f'has {", ".join(known[:-1])}', 'current', logging.WARNING)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Append one confusion matrix an image to ``results``.
@@ -163,11 +185,25 @@ class DefectIoUMetric(IoUMetric):
         for sample in data_samples:
             try:
                 super().process(data_batch, [sample])
+                self._check_saved(sample)
             except ValueError as error:
                 image = sample.get('img_path', 'not named in the data sample')
                 label = sample.get('seg_map_path', 'not named in the data sample')
                 raise ValueError(
                     f'{error} (image: {image}; label map: {label})') from None
+
+    def _check_saved(self, sample: dict) -> None:
+        """Warn when the prediction of another image has been overwritten."""
+        if self.output_dir is None:
+            return
+        path = sample['img_path']
+        stem = osp.splitext(osp.basename(path))[0]
+        if self._saved.setdefault(stem, path) != path:
+            print_log(
+                f'{osp.join(self.output_dir, stem)}.png is overwritten: {path} and '
+                f'{self._saved[stem]} have one name; test their folders one at a time',
+                'current', logging.WARNING)
+            self._saved[stem] = path
 
     def intersect_and_union(self, pred_label: torch.Tensor,
                             label: torch.Tensor, num_classes: int,
@@ -188,35 +224,8 @@ class DefectIoUMetric(IoUMetric):
             torch.Tensor: int64 of shape (C, C) on the CPU, rows label, columns
                 prediction.
         """
-        if pred_label.shape != label.shape:
-            raise ValueError(
-                f'the prediction is {tuple(pred_label.shape)} and the label map '
-                f'{tuple(label.shape)} pixels (height, width); they must agree: '
-                'put LoadAnnotations after the resize in the test pipeline')
-        valid = label != ignore_index
-        label, pred_label = label[valid].long(), pred_label[valid].long()
-        classes = ', '.join(self.dataset_meta['classes'])
-        for holder, values, way_out in (
-            ('label map', label,
-             f'or ignore_index={ignore_index}; give the masks class indices '
-             '(tools/dataset_converters/color_masks_to_index.py) or set '
-             'ignore_index'),
-            ('prediction', pred_label,
-             'only; set num_classes of the decode head to the number of classes '
-             'of the data set'),
-        ):
-            outside = values[(values < 0) | (values >= num_classes)]
-            if len(outside):
-                found, counts = outside.unique(return_counts=True)
-                shown = ', '.join(
-                    f'{value} ({count} pixels)'
-                    for value, count in zip(found.tolist()[:5], counts.tolist()))
-                raise ValueError(
-                    f'the {holder} holds the value {shown}, expected 0 to '
-                    f'{num_classes - 1} ({classes}) {way_out}')
-        pairs = num_classes * label + pred_label
-        return torch.bincount(
-            pairs, minlength=num_classes**2).reshape(num_classes, -1).cpu()
+        return confusion_matrix(
+            pred_label, label, self.dataset_meta['classes'], ignore_index)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Sum the matrices, log the table, return the means.
@@ -238,9 +247,11 @@ class DefectIoUMetric(IoUMetric):
         names = list(self.dataset_meta['classes'])
         matrix = sum((r.numpy() for r in results),
                      start=np.zeros((len(names), len(names)), dtype=np.int64))
-        figures = self._class_figures(matrix)
-        if self.absent == 'zero':
-            figures = {k: np.nan_to_num(v, nan=0.0) for k, v in figures.items()}
+        figures = class_figures(matrix, self.metrics, self.beta)
+        if self.nan_to_num is not None:
+            figures = {
+                k: np.nan_to_num(v, nan=self.nan_to_num) for k, v in figures.items()
+            }
         kept = self._averaged_classes(names)
 
         total = max(matrix.sum(), 1)
@@ -266,24 +277,6 @@ class DefectIoUMetric(IoUMetric):
         }
         return dict(self.summary)
 
-    def _class_figures(self, matrix: np.ndarray) -> dict[str, np.ndarray]:
-        """The figures of every class as fractions, nan where undefined."""
-        hit = np.diag(matrix)
-        label, pred = matrix.sum(axis=1), matrix.sum(axis=0)
-        figures = {
-            'IoU': divide(hit, label + pred - hit),
-            'PA/Recall': divide(hit, label),
-            'Precision': divide(hit, pred),
-        }
-        if 'mDice' in self.metrics:
-            figures['Dice'] = divide(2 * hit, label + pred)
-        if 'mFscore' in self.metrics:
-            # from the counts and not from precision and recall: a class that is
-            # always missed scores 0 here and not nan
-            beta2 = self.beta**2
-            figures['Fscore'] = divide((1 + beta2) * hit, beta2 * label + pred)
-        return figures
-
     def _averaged_classes(self, names: list[str]) -> list[int]:
         """Indices of the classes that the means are taken over."""
         if not self.exclude_background:
@@ -307,10 +300,10 @@ class DefectIoUMetric(IoUMetric):
         present = matrix.sum(axis=0) + matrix.sum(axis=1) > 0
         absent = [names[i] for i in kept if not present[i]]
         if absent:
-            effect = ('count as 0 in' if self.absent == 'zero' else
-                      'are left out of')
+            effect = ('are left out of' if self.nan_to_num is None else
+                      f'count as {self.nan_to_num} in')
             print_log(
                 f'neither labelled nor predicted, these classes {effect} the '
-                f"means (absent='{self.absent}'): {', '.join(absent)}",
+                f"means: {', '.join(absent)}",
                 logger,
                 level=logging.WARNING)
