@@ -7,6 +7,8 @@ import matplotlib
 import numpy as np
 from PIL import ImageFont
 
+from fastsegformer_mm.utils.names import escaped
+
 GAP = 8
 INK = (32, 32, 32)
 PAPER = (255, 255, 255)
@@ -102,6 +104,7 @@ def chequer(shape: tuple[int, int]) -> np.ndarray:
 
 def write(pen, where, words, size, room, colour=INK, bold=False):
     """A line of text, in smaller letters or cut when it would not fit."""
+    words = escaped(words)
     while size > 9 and pen.textlength(words, font=pen_font(size, bold)) > room:
         size -= 1
     font = pen_font(size, bold)

@@ -116,7 +116,8 @@ class NetworkFeed:
             repeat (int): Which augmentation of this image.
 
         Raises:
-            ValueError: If the pipeline yields no image or no map of class indices.
+            ValueError: If the image does not pass the pipeline, or that yields no
+                image or no map of class indices.
         """
         info = self.dataset.get_data_info(index)
         path = info.get('img_path', f'image {index}')
@@ -125,8 +126,8 @@ class NetworkFeed:
         set_random_seed(int(mixed[0]))
         try:
             packed = self.dataset[index]
-        # which of these a broken file raises is up to MMCV's backends
-        except (AssertionError, OSError, ValueError) as error:
+        # whatever a backend raises on a broken file
+        except Exception as error:
             raise ValueError(f'{path} does not pass the pipeline: {error}') from error
         inputs, sample = packed.get('inputs'), packed.get('data_samples')
         if not isinstance(inputs, Tensor) or inputs.ndim != 3:

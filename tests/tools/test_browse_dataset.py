@@ -1,10 +1,11 @@
+import os
 import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'browse_dataset.py'
 GAP, TILE, LINE = 8, 64, 15
@@ -56,7 +57,10 @@ def run_tool(folder, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [
             str(TOOL), str(folder / config), '--out', str(folder / out), '--tile',
             str(TILE), *map(str, options)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        if ended.value.code:
+            raise ended.value
         return capsys.readouterr().out
     return run
 
@@ -170,3 +174,49 @@ def test_missing_config_and_unwritable_out_are_told(run_tool, folder, capsys):
         run_tool(out='config.py/sheet.png')
     assert caught.value.code == 2
     assert 'sheet.png cannot be written' in capsys.readouterr().err
+
+
+def test_an_image_that_fails_costs_no_other(run_tool, folder, capsys):
+    (folder / 'img' / '1.png').write_bytes(b'no picture')
+    Image.new('L', (1, 1)).save(folder / 'ann' / '2.png')
+    with pytest.raises(SystemExit) as caught:
+        run_tool('--number', 4)
+    assert caught.value.code == 1
+    said = capsys.readouterr()
+    assert f'contact sheet: {folder / "sheet.png"}' in said.out
+    first, second = said.err.splitlines()[-2:]
+    assert first.startswith(f'not drawn: {folder / "img" / "1.png"} does not pass')
+    assert second.startswith(f'not drawn: {folder / "img" / "2.png"} does not pass')
+    shades = [image[0, 0, 0] for image, _ in cells(read(folder / 'sheet.png'), 2)]
+    assert shades == [0, 90]
+
+
+def test_no_image_that_can_be_drawn(run_tool, folder, capsys):
+    for path in (folder / 'img').iterdir():
+        path.write_bytes(b'no picture')
+    with pytest.raises(SystemExit) as caught:
+        run_tool()
+    assert caught.value.code == 2
+    assert not (folder / 'sheet.png').exists()
+
+
+@pytest.mark.parametrize(('name', 'shown'), [
+    (b'two\nlines.png', r'two\nlines.png'), (b'\xb3\xc8.png', r'\udcb3\udcc8.png')])
+def test_odd_names_are_drawn_escaped(run_tool, folder, name, shown, monkeypatch):
+    for kind in ('img', 'ann'):
+        try:
+            (folder / kind / '0.png').rename(folder / kind / os.fsdecode(name))
+        except (OSError, ValueError):
+            pytest.skip('the file system allows no such name')
+        for k in range(1, 7):
+            (folder / kind / f'{k}.png').unlink()
+    words = []
+    plain = ImageDraw.ImageDraw.text
+
+    def text(self, where, line, *args, **kwargs):
+        words.append(line)
+        plain(self, where, line, *args, **kwargs)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', text)
+    run_tool()
+    assert shown in words

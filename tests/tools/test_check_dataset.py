@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -143,3 +144,21 @@ def test_as_a_command(config):
          '2'], capture_output=True, text=True, cwd=TESTS.parent, check=False)
     assert done.returncode == 1
     assert '1 error(s), 0 warning(s); looked into all 2 pairs in' in done.stdout
+
+
+def test_names_that_cannot_be_printed(config, capsys, tmp_path):
+    name = os.fsdecode('橙'.encode('gbk'))
+    try:
+        tiny['add'](tmp_path / 'set', 'train', name, tiny['photo']('x'))
+    except (OSError, ValueError):
+        pytest.skip('the file system allows no such name')
+    page, table = tmp_path / 'page.html', tmp_path / 'table.json'
+    code, out = run(capsys, config, '--fix-report', page, '--json', table)
+    assert code == 1
+    [line] = [line for line in out.splitlines() if line.startswith('error: ')]
+    assert r'\udcb3\udcc8.jpg: the name is not UTF-8' in line
+    assert '1 error(s), 0 warning(s); looked into all 7 pairs' in out
+    assert r'\udcb3\udcc8.jpg' in page.read_text(encoding='utf-8')
+    # JSON gives the name back as Python has it
+    [problem] = json.loads(table.read_text(encoding='utf-8'))['problems']
+    assert Path(problem['file']).name == f'{name}.jpg'

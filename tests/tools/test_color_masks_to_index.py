@@ -2,6 +2,7 @@
 
 import doctest
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,34 @@ def test_errors_name_files_and_write_nothing(masks):
     assert sorted(p.name for p in masks.iterdir()) == ['src']
 
 
+def test_a_folder_without_permission_is_named(masks, monkeypatch):
+    plain = os.scandir
+
+    def scandir(path):
+        if str(path).endswith('sub'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    text = fails(masks / 'src', masks / 'dst', PALETTE)
+    assert f'{masks / "src" / "sub"}: cannot be read (Permission denied)' in text
+    assert not (masks / 'dst').exists()
+
+
+def test_odd_names(masks):
+    try:
+        (masks / 'src' / 'two\nlines.png').write_bytes(b'')
+        (masks / 'src' / os.fsdecode(b'\xb3\xc8.png')).write_bytes(
+            (masks / 'src/a.png').read_bytes())
+    except (OSError, ValueError):
+        pytest.skip('the file system allows no such name')
+    text = fails(masks / 'src', masks / 'dst', PALETTE)
+    assert r'two\nlines.png: cannot be decoded' in text
+    (masks / 'src' / 'two\nlines.png').unlink()
+    assert tool.convert(masks / 'src', masks / 'dst', PALETTE) == 3
+    assert (masks / 'dst' / os.fsdecode(b'\xb3\xc8.png')).is_file()
+
+
 def test_overwriting(masks):
     tool.convert(masks / 'src', masks / 'dst', PALETTE)
     Image.fromarray(RGB[:, ::-1]).save(masks / 'src/a.png')
@@ -222,7 +251,10 @@ def test_one_file_and_wrong_arguments(masks):
     assert 'two classes have the same colour' in fails(
         masks / 'src', masks / 'dst', [(0, 0, 0), (0, 0, 0)])
     Image.fromarray(RGB).save(masks / 'src/a.bmp')
-    assert 'would both become' in fails(masks / 'src', masks / 'dst', PALETTE)
+    (masks / 'src/empty.png').write_bytes(b'')
+    text = fails(masks / 'src', masks / 'dst', PALETTE)
+    assert 'would both become' in text
+    assert 'empty.png: cannot be decoded' in text
     for color in ('1,2', '0,0,256', '#12345', 'red'):
         with pytest.raises(SystemExit, match=f'{color}.* is no colour'):
             tool.parse_color(color)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -179,6 +180,8 @@ def broken(name, data):
      'images/training/new.jpg: no annotations/training/new.png'),
     (broken('annotations/test/new.png', png(0)),
      'annotations/test/new.png: no images/test/new.jpg'),
+    (broken('images/training/001.JPG', jpg()),
+     'NEU_Seg/images/training/001.JPG have one name: take one away'),
     ({**content(), **content('other')}, 'holds NEU-Seg more than once'),
     ({k: v for k, v in content().items() if '/test/' not in k},
      'has no images/test/*.jpg'),
@@ -190,6 +193,27 @@ def test_faults_are_named_and_nothing_is_written(tmp_path, files, message):
     assert message in text
     assert str(source) in text
     assert [p.name for p in tmp_path.iterdir()] == ['a.zip']
+
+
+@pytest.mark.parametrize('call', ['read_bytes', 'scandir'])
+def test_what_cannot_be_read_is_named(tmp_path, monkeypatch, call):
+    source = make_folder(tmp_path / 'in', content())
+    plain = getattr(Path if call == 'read_bytes' else os, call)
+    odd = '001.jpg' if call == 'read_bytes' else 'training'
+
+    def refuse(path, *args):
+        if str(path).endswith(odd):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return plain(path, *args)
+
+    monkeypatch.setattr(Path if call == 'read_bytes' else os, call, refuse)
+    text = fails(source, tmp_path / 'out')
+    if call == 'read_bytes':
+        assert 'training/001: cannot be read (Permission denied)' in text
+        assert 'test/001: cannot be read' in text
+    else:
+        assert 'training cannot be read (Permission denied)' in text
+    assert [p.name for p in tmp_path.iterdir()] == ['in']
 
 
 def test_many_faults_are_counted(tmp_path):

@@ -208,7 +208,10 @@ def run_tool(network, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [
             str(TOOL), str(network / config), str(network / checkpoint),
             '--device', 'cpu', *map(str, options)])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        if ended.value.code:
+            raise ended.value
         return capsys.readouterr().out
     return run
 
@@ -262,3 +265,33 @@ def test_command_line_names_a_missing_file_and_a_wrong_suffix(
     with pytest.raises(SystemExit):
         run_tool('--out', tmp_path / 'sheet.gif')
     assert 'expected a name ending in .png or .jpg' in capsys.readouterr().err
+
+
+def test_a_file_that_fails_costs_no_other(run_tool, network, tmp_path, capsys):
+    set_ = network / 'set'
+    names = (set_ / 'ImageSets/Segmentation/test.txt').read_text().split()
+    label = set_ / f'SegmentationClass/{names[0]}.png'
+    photo = set_ / f'JPEGImages/{names[0]}.jpg'
+    kept = label.read_bytes(), photo.read_bytes()
+    out = tmp_path / 'sheet.png'
+    try:
+        label.write_bytes(b'no picture')
+        with pytest.raises(SystemExit) as caught:
+            run_tool('--out', out, '--tile', '64')
+        said = capsys.readouterr()
+        assert caught.value.code == 1
+        assert f'overlay sheet of {len(names) - 1} images' in said.out
+        assert said.err.splitlines()[-1].startswith(f'not drawn: {photo}: ')
+        photo.write_bytes(b'no picture')
+        with pytest.raises(SystemExit) as caught:
+            run_tool('--out', out, '--tile', '64', '--images', photo,
+                     set_ / f'JPEGImages/{names[1]}.jpg')
+        said = capsys.readouterr()
+        assert caught.value.code == 1
+        assert 'overlay sheet of 1 images' in said.out
+        assert said.err.splitlines()[-1].startswith(f'not drawn: {photo}: ')
+        with pytest.raises(SystemExit, match='error: nothing to draw: '):
+            run_tool('--out', out, '--tile', '64', '--images', photo)
+    finally:
+        label.write_bytes(kept[0])
+        photo.write_bytes(kept[1])

@@ -1,6 +1,7 @@
 """Splitting a VOC-layout folder: shares, balance, checks."""
 
 import importlib.util
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def spoil_image(root):
     (root / 'JPEGImages/bad.jpg').write_bytes(b'')
 
 
+def spoil_decoder(root):
+    """A header that lets Pillow's decoder fail with something else than OSError."""
+    add(root, 'bad', [0])
+    path = root / 'SegmentationClass/bad.png'
+    path.write_bytes(path.read_bytes()[:20] + b'\0' * 8)
+
+
 def spoil_rotation(root):
     add(root, 'bad', [0])
     exif = Image.Exif()
@@ -158,7 +166,14 @@ def spoil_rotation(root):
     (spoil_size, 'bad.png: image 7x5, label 6x5'),
     (spoil_mode, 'bad.png: label mode RGB, expected 8-bit indices'),
     (spoil_image, 'bad.png: cannot be decoded'),
+    (spoil_decoder, 'bad.png: cannot be decoded'),
     (spoil_rotation, 'bad.png: the image has an EXIF rotation'),
+    (lambda root: add(root, 'bad', [0], size=(1, 1)),
+     "bad.png: 1x1: MMSegmentation's LoadAnnotations drops sides of one pixel"),
+    (lambda root: Image.new('RGB', (6, 4)).save(root / 'JPEGImages/img03.png'),
+     'JPEGImages/img03.png: beside img03.jpg, two images for one label'),
+    (lambda root: add(root, ' bad', [0]),
+     'JPEGImages/ bad.jpg: blanks around the name'),
     (lambda root: add(root, 'bad', [0, 4]),
      'bad.png: label value 4 (12 pixels), expected 0 to 3 or 255'),
     (lambda root: (root / 'JPEGImages/img03.jpg').unlink(),
@@ -172,6 +187,57 @@ def test_faults_are_named_and_nothing_is_written(root, spoil, message):
     assert f'{root}: 1 problem(s), nothing was written' in text
     assert message in text
     assert not (root / 'ImageSets').exists()
+
+
+@pytest.mark.parametrize(('name', 'message'), [
+    ('two\nlines', r'two\nlines.jpg: a line break or control character in the name'),
+    (os.fsdecode('橙'.encode('gbk')), r'\udcb3\udcc8.jpg: the name is not UTF-8'),
+])
+def test_names_that_no_list_can_hold(root, name, message):
+    try:
+        add(root, name, [0])
+    except (OSError, ValueError):
+        pytest.skip('the file system allows no such name')
+    text = fails(root, classes='abcd')
+    assert f'{root / "JPEGImages"}{os.sep}{message}' in text
+    # a line for the head, a line for the fault, whatever the name
+    assert len(text.splitlines()) == 2
+    text.encode()
+    assert not (root / 'ImageSets').exists()
+
+
+def test_chinese_names_are_written_as_utf8(root):
+    add(root, '橙子', [0, 1])
+    written = split_voc.split(root, ratios=(1, 1))
+    lists = [(root / f'ImageSets/Segmentation/{name}.txt').read_text('utf-8').split()
+             for name in ('train', 'val')]
+    assert lists == [written['train'], written['val']]
+    assert '橙子' in lists[0] + lists[1]
+
+
+@pytest.mark.parametrize('call', ['write_text', 'replace'])
+def test_a_full_disk_leaves_the_old_lists(root, monkeypatch, call):
+    split_voc.split(root)
+    folder = root / 'ImageSets/Segmentation'
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+
+    def full(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(
+        split_voc.Path if call == 'write_text' else split_voc.os, call, full)
+    text = fails(root, seed=1, force=True)
+    assert text.startswith(f'{folder} cannot be written (No space left on device)')
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
+
+
+def test_a_folder_without_permission_is_named(root, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(split_voc.os, 'listdir', refuse)
+    assert fails(root) == (f'{root / "JPEGImages"} cannot be read (Permission denied): '
+                           'see to its permissions')
 
 
 def test_many_faults_are_counted(root):

@@ -1,11 +1,15 @@
 """Draw what the pipeline of a config feeds its network, as a contact sheet.
 
+An image that does not pass the pipeline is named and left out. Exit code 0: all
+were drawn; 1: some were not; 2: nothing was drawn.
+
 Examples:
     python tools/analysis_tools/browse_dataset.py CONFIG --out sheet.jpg
     python tools/analysis_tools/browse_dataset.py CONFIG --repeats 4 --number 6
     python tools/analysis_tools/browse_dataset.py CONFIG --split test --shuffle
 """
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import numpy as np
 from mmengine import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from fastsegformer_mm.utils.names import escaped
 from fastsegformer_mm.visualization import NetworkFeed, contact_sheet
 
 # of a side; JPEG files cannot hold more
@@ -120,10 +125,11 @@ def draw(args):
     """Write the pages.
 
     Returns:
-        list[Path]: Their files.
+        tuple[list[Path], list[str]]: Their files, and a line for each image that
+        cannot be drawn.
 
     Raises:
-        ValueError, OSError: What cannot be drawn and why.
+        ValueError, OSError: Why nothing can be drawn.
     """
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
@@ -133,9 +139,14 @@ def draw(args):
     chosen = indices(len(feed), args)
     if len(chosen) < args.number:
         print(f'{args.split} has {len(feed)} images, all are drawn')
-    inputs = [
-        feed.get(k, args.seed, repeat) for k in chosen for repeat in range(args.repeats)
-    ]
+    inputs, failures = [], []
+    for k in chosen:
+        try:
+            inputs += [feed.get(k, args.seed, n) for n in range(args.repeats)]
+        except ValueError as error:
+            failures.append(one_line(error))
+    if not inputs:
+        raise ValueError(failures[0])
     pages = contact_sheet(
         inputs,
         feed.classes,
@@ -145,8 +156,8 @@ def draw(args):
         tile=args.tile,
         ignore_index=feed.ignore_index,
         title=[
-            f'{Path(args.config).stem}, {args.split}: {len(chosen)} of '
-            f'{len(feed)} images'
+            f'{Path(args.config).stem}, {args.split}: '
+            f'{len(chosen) - len(failures)} of {len(feed)} images'
             + (f', each {args.repeats} times' if args.repeats > 1 else ''),
             f'tensors are {feed.description}; sizes and scales are height x width',
         ],
@@ -154,18 +165,26 @@ def draw(args):
     paths = page_paths(args.out, len(pages))
     for path, page in zip(paths, pages):
         mmcv.imwrite(page[..., ::-1], str(path))
-    return paths
+    return paths, failures
+
+
+def one_line(error):
+    """The text of an error, with what cannot be printed escaped."""
+    return escaped(' '.join(str(error).split()))
 
 
 def main():
     parser, args = parse_args()
     try:
-        paths = draw(args)
+        paths, failures = draw(args)
     except (ValueError, OSError) as error:
-        parser.error(' '.join(str(error).split()))
+        parser.error(one_line(error))
     for path in paths:
         print(f'contact sheet: {path.resolve()}')
+    for failure in failures:
+        print(f'not drawn: {failure}', file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -1,5 +1,8 @@
 """Draw image, label and prediction of some samples side by side.
 
+An image or label that cannot be read is named and left out. Exit code 0: all could be
+read; 1: some could not; or nothing was drawn.
+
 Examples:
     python tools/analysis_tools/overlay_sheet.py CONFIG CHECKPOINT --out sheet.png
     python tools/analysis_tools/overlay_sheet.py CONFIG CHECKPOINT --out sheet.png \
@@ -18,7 +21,9 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import DATASETS
 
+from fastsegformer_mm.utils.names import escaped
 from fastsegformer_mm.visualization import overlay_sheet, pick_samples
+from fastsegformer_mm.visualization.drawing import background_class
 
 SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
@@ -104,31 +109,50 @@ def class_meta(cfg, split, model):
 
 
 def samples_of_split(cfg, split, num):
-    """Path, image and label of samples that show every class."""
+    """Samples that show every class, and what is wrong with others.
+
+    Returns:
+        tuple[list, list[str]]: Path, image (RGB) and label of each sample; a line a
+        sample that cannot be read.
+    """
     config = dataset_config(cfg, split)
     config['pipeline'] = [
         step for step in config['pipeline'] if step['type'] in LOADERS
     ]
     dataset = DATASETS.build(config)
-    classes = len(dataset.metainfo['classes'])
+    meta = dataset.metainfo
+    classes = len(meta['classes'])
     step = max(-(-len(dataset) // MOST_LABELS), 1)
-    candidates = range(0, len(dataset), step)
-    counts = []
-    for k in candidates:
-        label = dataset[k]['gt_seg_map']
+    readable, counts, failures = [], [], []
+    for k in range(0, len(dataset), step):
+        try:
+            label = dataset[k]['gt_seg_map']
+            if label.ndim != 2:
+                raise ValueError(f'its label has the shape {label.shape}, expected '
+                                 '(height, width)')
+        except Exception as error:
+            # whatever a backend raises on a broken file
+            failures.append(f'{dataset.get_data_info(k)["img_path"]}: {error}')
+            continue
+        readable.append(k)
         counts.append(np.bincount(label[label < classes], minlength=classes))
-    background = [str(n).lower() for n in dataset.metainfo['classes']]
-    background = background.index('background') if 'background' in background else None
-    found = [dataset[candidates[k]] for k in pick_samples(counts, num, background)]
-    return [(Path(s['img_path']), s['img'][..., ::-1], s['gt_seg_map']) for s in found]
+    chosen = pick_samples(counts, num, background_class(meta['classes'])) if (
+        counts) else []
+    found = [dataset[readable[k]] for k in chosen]
+    return [(Path(s['img_path']), s['img'][..., ::-1], s['gt_seg_map'])
+            for s in found], failures
 
 
 def samples_of_paths(paths, num):
-    """Path and image of files and of the images in folders."""
+    """Path and image of files and of the images in folders, and what is unreadable."""
     files = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            try:
+                inside = sorted(
+                    p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            except OSError as error:
+                sys.exit(f'error: {path} cannot be read: {error.strerror}')
             if not inside:
                 known = ', '.join(sorted(SUFFIXES))
                 sys.exit(f'error: {path} holds no images ({known})')
@@ -139,10 +163,16 @@ def samples_of_paths(paths, num):
             sys.exit(f'error: {path}: no such file or folder')
     if len(files) > num:
         print(f'{len(files)} images, the first {num} are shown; --num shows more')
-    return [
-        (path, mmcv.imread(str(path), channel_order='rgb'), None)
-        for path in files[:num]
-    ]
+    samples, failures = [], []
+    for path in files[:num]:
+        try:
+            image = mmcv.imread(str(path), channel_order='rgb')
+            if image is None:
+                raise ValueError('cannot be decoded')
+            samples.append((path, image, None))
+        except Exception as error:
+            failures.append(f'{path}: {error}')
+    return samples, failures
 
 
 def main():
@@ -155,16 +185,25 @@ def main():
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if args.images:
-        samples = samples_of_paths(args.images, args.num)
+        samples, failures = samples_of_paths(args.images, args.num)
     else:
-        samples = samples_of_split(cfg, args.split, args.num)
+        samples, failures = samples_of_split(cfg, args.split, args.num)
     model = init_model(cfg, args.checkpoint, device=args.device)
     classes, palette = class_meta(cfg, args.split, model)
-    paths, images, labels = zip(*samples)
-    predictions = [
-        inference_model(model, str(path)).pred_sem_seg.data[0].cpu().numpy()
-        for path in paths
-    ]
+    drawn, predictions = [], []
+    for sample in samples:
+        try:
+            result = inference_model(model, str(sample[0]))
+        except Exception as error:
+            # one image must not cost the others
+            failures.append(f'{sample[0]}: {error}')
+        else:
+            drawn.append(sample)
+            predictions.append(result.pred_sem_seg.data[0].cpu().numpy())
+    lines = [escaped(' '.join(failure.split())) for failure in failures]
+    if not drawn:
+        sys.exit(f'error: nothing to draw: {lines[0] if lines else "no samples"}')
+    paths, images, labels = zip(*drawn)
     sheet = overlay_sheet(
         images,
         labels,
@@ -178,7 +217,10 @@ def main():
     args.out.parent.mkdir(parents=True, exist_ok=True)
     mmcv.imwrite(sheet[..., ::-1], str(args.out))
     print(f'overlay sheet of {len(paths)} images: {args.out.resolve()}')
+    for line in lines:
+        print(f'not drawn: {line}', file=sys.stderr)
+    return 1 if lines else 0
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

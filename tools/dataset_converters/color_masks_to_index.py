@@ -27,6 +27,7 @@ Examples:
 """
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -224,6 +225,24 @@ def describe(path: Path, error: ValueError, shown: int = 5) -> list:
     return lines
 
 
+def escaped(text: str) -> str:
+    """A text with what cannot be printed in a line written as an escape."""
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def find_masks(src: Path) -> tuple:
+    """The masks below a folder, sorted, and a line for each folder not readable."""
+    if not src.is_dir():
+        return [src] if src.is_file() and src.suffix.lower() in SUFFIXES else [], []
+    unreadable = []
+    masks = sorted(
+        Path(folder, name) for folder, _, names in os.walk(
+            src, onerror=unreadable.append)
+        for name in names if Path(name).suffix.lower() in SUFFIXES)
+    return masks, [f'{error.filename}: cannot be read ({error.strerror}): see to its '
+                   'permissions' for error in unreadable]
+
+
 def convert(src, dst, palette, tolerance: float = 0, alpha: str = 'background',
             trust: str = 'check', force: bool = False) -> int:
     """Convert all masks below a folder.
@@ -247,16 +266,15 @@ def convert(src, dst, palette, tolerance: float = 0, alpha: str = 'background',
     if len(set(map(tuple, palette))) < len(palette):
         raise SystemExit(f'two classes have the same colour: {list(palette)}')
     root = src if src.is_dir() else src.parent
-    masks = sorted(p for p in (src.rglob('*') if src.is_dir() else [src])
-                   if p.is_file() and p.suffix.lower() in SUFFIXES)
-    if not masks:
+    masks, problems = find_masks(src)
+    if not masks and not problems:
         raise SystemExit(f'{src}: no masks found, expected {", ".join(SUFFIXES)}')
     targets = {}
     for path in masks:
         target = path.relative_to(root).with_suffix('.png')
         if target in targets:
-            raise SystemExit(f'{path} and {targets[target]} would both become '
-                             f'{dst / target}: rename one')
+            problems.append(f'{path} and {targets[target]} would both become '
+                            f'{dst / target}: rename one')
         targets[target] = path
         if path.resolve() == (dst / target).resolve():
             raise SystemExit(f'{path} would be overwritten by its own conversion: '
@@ -265,7 +283,6 @@ def convert(src, dst, palette, tolerance: float = 0, alpha: str = 'background',
             raise SystemExit(f'{dst / target} exists: choose another DST, or '
                              'overwrite with --force')
 
-    problems = []
     dst.parent.mkdir(parents=True, exist_ok=True)
     # A sibling of DST, so that masks are put in place by renaming.
     with tempfile.TemporaryDirectory(prefix=f'.{dst.name}-partial-',
@@ -276,15 +293,16 @@ def convert(src, dst, palette, tolerance: float = 0, alpha: str = 'background',
                     index = mask_to_index(mask, palette, tolerance, alpha, trust)
             except ValueError as error:
                 problems += describe(path, error)
-            except OSError as error:
+            except Exception as error:
+                # Pillow raises whatever its decoders happen to
                 problems.append(f'{path}: cannot be decoded ({error})')
             else:
                 save_index(index, palette, Path(partial) / target)
         if problems:
             more = [f'... and {len(problems) - 20} more'] * (len(problems) > 20)
             raise SystemExit('\n'.join(
-                ['Masks that do not fit the palette, nothing was written:']
-                + problems[:20] + more
+                ['Masks that cannot be converted, nothing was written:']
+                + [escaped(problem) for problem in problems[:20]] + more
                 + ['Correct the masks or the palette. Blurred edges or JPEG noise: '
                    'raise --tolerance; grey masks of indices: --trust indices.']))
         for target in targets:

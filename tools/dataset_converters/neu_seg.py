@@ -25,6 +25,7 @@ Example:
 
 import argparse
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -90,10 +91,13 @@ class FolderSource:
         self.name = str(path)
 
     def paths(self) -> list:
-        return [
-            PurePosixPath(p.relative_to(self.root).as_posix())
-            for p in self.root.rglob('*') if p.is_file()
-        ]
+        def stop(error: OSError):
+            raise SystemExit(f'{error.filename} cannot be read ({error.strerror}): see '
+                             'to its permissions') from error
+
+        return [PurePosixPath(Path(folder, name).relative_to(self.root).as_posix())
+                for folder, _, names in os.walk(self.root, onerror=stop)
+                for name in names]
 
     def read(self, path: PurePosixPath) -> bytes:
         return (self.root / path).read_bytes()
@@ -110,7 +114,10 @@ def find_files(source) -> dict:
         if split not in files or KINDS.get(kind) != path.suffix.lower():
             continue
         roots.add(path.parts[:-3])
-        files[split][kind][path.stem] = path
+        other = files[split][kind].setdefault(path.stem, path)
+        if other != path and other.parts[:-3] == path.parts[:-3]:
+            raise SystemExit(f'{source.name}: {other} and {path} have one name: take '
+                             'one away')
     if len(roots) > 1:
         names = ', '.join(sorted('/'.join(r) or '.' for r in roots))
         raise SystemExit(f'{source.name} holds NEU-Seg more than once ({names}): '
@@ -132,7 +139,8 @@ def check_pair(image: bytes, label: bytes) -> tuple:
         size = photo.size
         mask = Image.open(io.BytesIO(label))
         values = np.unique(np.asarray(mask))
-    except OSError as error:
+    except Exception as error:
+        # Pillow raises whatever its decoders happen to
         return f'cannot be decoded ({error})', ()
     if mask.mode not in ('L', 'P'):
         return f'label mode {mask.mode}, expected 8-bit indices (L or P)', ()
@@ -263,8 +271,11 @@ def write(source, files: dict, root: Path, val_ratio: float, seed: int,
     pairs = [(split, stem) for split in SPLITS
              for stem in sorted(files[split]['images'])]
     for split, stem in track(pairs, description='Checking and copying'):
-        data = {kind: source.read(files[split][kind][stem]) for kind in KINDS}
-        problem, present = check_pair(data['images'], data['annotations'])
+        try:
+            data = {kind: source.read(files[split][kind][stem]) for kind in KINDS}
+            problem, present = check_pair(data['images'], data['annotations'])
+        except OSError as error:
+            problem = f'cannot be read ({error.strerror})'
         if problem:
             problems.append(f'{split}/{stem}: {problem}')
             continue
@@ -299,7 +310,8 @@ def write(source, files: dict, root: Path, val_ratio: float, seed: int,
 def report(name: str, problems: list, shown: int = 10) -> str:
     """One message for all problems, the first ones named."""
     lines = [f'{name}: {len(problems)} problem(s), nothing was written:']
-    lines += [f'  {problem}' for problem in problems[:shown]]
+    lines += ['  ' + ''.join(c if c.isprintable() else repr(c)[1:-1] for c in problem)
+              for problem in problems[:shown]]
     if len(problems) > shown:
         lines.append(f'  ... and {len(problems) - shown} more')
     lines.append('Correct or remove these files, or download the set again.')

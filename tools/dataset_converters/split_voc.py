@@ -16,6 +16,7 @@ Examples:
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -25,6 +26,30 @@ from rich.progress import track
 
 SPLITS = ('train', 'val', 'test')
 IGNORE = 255
+IMAGE_SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+
+
+def escaped(name) -> str:
+    """A name with what cannot be printed in a line written as an escape.
+
+    Example:
+        >>> escaped('two\nlines.jpg'), escaped('\udcff.jpg')
+        ('two\\nlines.jpg', '\\udcff.jpg')
+    """
+    return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
+
+
+def name_fault(name: str) -> str:
+    """Why a name cannot stand in a list of one name a line, '' if it can."""
+    if not name or name != name.strip():
+        return 'blanks around the name, which readers of a list strip'
+    if name.isprintable():
+        return ''
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return 'the name is not UTF-8, as lists are'
+    return 'a line break or control character in the name'
 
 
 def read_pair(image: Path, label: Path, num_classes: int) -> tuple:
@@ -38,7 +63,8 @@ def read_pair(image: Path, label: Path, num_classes: int) -> tuple:
             turned = photo.getexif().get(0x0112, 1) != 1
         with Image.open(label) as mask:
             mode, mask_size, values = mask.mode, mask.size, np.asarray(mask)
-    except OSError as error:
+    except Exception as error:
+        # Pillow raises whatever its decoders happen to
         return f'cannot be decoded ({error})', none
     if turned:
         return ('the image has an EXIF rotation, its label cannot: save the image '
@@ -49,6 +75,9 @@ def read_pair(image: Path, label: Path, num_classes: int) -> tuple:
     if mask_size != size:
         return (f'image {size[0]}x{size[1]}, label {mask_size[0]}x{mask_size[1]}',
                 none)
+    if 1 in size:
+        return (f"{size[0]}x{size[1]}: MMSegmentation's LoadAnnotations drops sides of "
+                'one pixel, expected 2 or more', none)
     pixels = np.bincount(values.ravel(), minlength=IGNORE + 1)
     wrong = np.flatnonzero(pixels[num_classes:IGNORE]) + num_classes
     if len(wrong):
@@ -66,24 +95,30 @@ def read_set(root: Path, num_classes: int | None = None,
     colours, not indices.
     """
     images, labels = root / 'JPEGImages', root / 'SegmentationClass'
-    found = []
-    for folder, suffix in ((images, img_suffix), (labels, '.png')):
-        found.append({path.name[:-len(suffix)] for path in folder.glob(f'*{suffix}')})
-        if not found[-1]:
+    image_names, other_images = list_names(images, img_suffix)
+    label_names, _ = list_names(labels, '.png')
+    for folder, suffix, found in ((images, img_suffix, image_names),
+                                  (labels, '.png', label_names)):
+        if not found:
             raise SystemExit(
                 f'{folder} has no *{suffix}: expected a folder in VOC layout, '
                 f'JPEGImages/*{img_suffix} (--img-suffix) and SegmentationClass/*.png')
-    image_names, label_names = found
     problems = [f'{labels / name}.png: no {images / name}{img_suffix}'
                 for name in sorted(label_names - image_names)]
     if not skip_unlabelled:
         problems += [f'{images / name}{img_suffix}: no {labels / name}.png (label '
                      'it, or pass --skip-unlabelled)'
                      for name in sorted(image_names - label_names)]
+    problems += [f'{images / other}: beside {stem}{img_suffix}, two images for one '
+                 'label: move one away'
+                 for stem, other in sorted(other_images) if stem in image_names]
     names, pixels = sorted(image_names & label_names), []
     for name in track(names, description='Checking pairs'):
         problem, counts = read_pair(images / f'{name}{img_suffix}',
                                     labels / f'{name}.png', num_classes or IGNORE)
+        if name_fault(name):
+            problems.append(f'{images / name}{img_suffix}: {name_fault(name)}: rename '
+                            'image and label')
         if problem:
             problems.append(f'{labels / name}.png: {problem}')
         pixels.append(counts)
@@ -104,8 +139,23 @@ def read_set(root: Path, num_classes: int | None = None,
         more = [f'  ... and {len(problems) - 10} more'] if len(problems) > 10 else []
         raise SystemExit('\n'.join(
             [f'{root}: {len(problems)} problem(s), nothing was written:']
-            + [f'  {problem}' for problem in problems[:10]] + more))
+            + [f'  {escaped(problem)}' for problem in problems[:10]] + more))
     return names, pixels
+
+
+def list_names(folder: Path, suffix: str) -> tuple:
+    """Names without their suffix, and (name, file) of images with another one."""
+    try:
+        files = os.listdir(folder)
+    except FileNotFoundError:
+        files = []
+    except OSError as error:
+        raise SystemExit(f'{folder} cannot be read ({error.strerror}): see to its '
+                         'permissions') from error
+    names = {name[:-len(suffix)] for name in files if name.endswith(suffix)}
+    others = [(os.path.splitext(name)[0], name) for name in files
+              if not name.endswith(suffix) and name.lower().endswith(IMAGE_SUFFIXES)]
+    return names, others
 
 
 def split_sizes(total: int, ratios) -> list:
@@ -191,6 +241,27 @@ def summary(classes, pixels: np.ndarray, assigned: np.ndarray) -> str:
     return '\n'.join(lines)
 
 
+def write_lists(folder: Path, written: dict) -> None:
+    """Write all lists beside their names, then rename them; or leave all as it was."""
+    partial = {folder / f'{name}.txt': folder / f'.{name}.txt.partial'
+               for name in written}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for (_, path), members in zip(partial.items(), written.values()):
+            path.write_text('\n'.join(members) + '\n', encoding='utf-8')
+        for name in SPLITS:  # a split left out this time must not stay behind
+            if name not in written:
+                (folder / f'{name}.txt').unlink(missing_ok=True)
+        for target, path in partial.items():
+            os.replace(path, target)
+    except OSError as error:
+        raise SystemExit(f'{folder} cannot be written ({error.strerror}): see to its '
+                         'permissions and the space on its disk') from error
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
+
+
 def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
           out: str = 'ImageSets/Segmentation', classes=None,
           skip_unlabelled: bool = False, img_suffix: str = '.jpg',
@@ -215,7 +286,8 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
 
     Raises:
         SystemExit: With the reason, when the ratios make no split, a pair is
-            wrong, or split files exist.
+            wrong, split files exist or cannot be written. No split file is changed
+            then.
     """
     root = Path(root)
     if len(ratios) not in (2, 3) or min(ratios) < 0 or sum(ratios) <= 0:
@@ -235,15 +307,9 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
         assigned = assign_balanced(pixels > 0, sizes, seed)
     else:
         assigned = assign_random(len(names), sizes, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in existing:  # a split left out this time must not stay behind
-        path.unlink()
-    written = {}
-    for i, size in enumerate(sizes):
-        if size:
-            members = [name for name, s in zip(names, assigned) if s == i]
-            written[SPLITS[i]] = members
-            (folder / f'{SPLITS[i]}.txt').write_text('\n'.join(members) + '\n')
+    written = {SPLITS[i]: [name for name, s in zip(names, assigned) if s == i]
+               for i, size in enumerate(sizes) if size}
+    write_lists(folder, written)
     print(summary(classes, pixels, assigned))
     print(f'written to {folder}: {", ".join(f"{n}.txt" for n in written)}')
     return written

@@ -70,7 +70,8 @@ def write_html(report: DatasetReport, path: str | Path, examples: int = 6) -> Pa
                for kind, problems in report.by_kind().items()])
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding='utf-8')
+    # names that are no UTF-8 as escapes
+    path.write_text(page, encoding='utf-8', errors='backslashreplace')
     return path
 
 

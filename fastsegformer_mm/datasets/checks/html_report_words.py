@@ -10,6 +10,12 @@ KINDS = {
         'Folder empty',
         'A folder without files gives a data set without samples. MMEngine then fails '
         'with "need at least one array to concatenate".'),
+    'unreadable-folder': (
+        'Unreadable folder', 'The folder is there, but its files cannot be listed.'),
+    'unusual-name': (
+        'Unusual file name',
+        'Lists and records hold one name a line, in UTF-8. A name that is none of it '
+        'ends whatever has to write it.'),
     'wrong-suffix': (
         'Wrong file suffix',
         'Files are found by the end of their name. Those that end otherwise are left '
@@ -17,6 +23,9 @@ KINDS = {
     'split-file-missing': (
         'Split file missing',
         'The list of the names that belong to the split is not there.'),
+    'split-file-unreadable': (
+        'Split file unreadable',
+        'The list of names cannot be read, or is no text in UTF-8.'),
     'split-file-empty': (
         'Split file empty', 'A list without names gives a data set without samples.'),
     'split-blank-line': (
@@ -55,6 +64,8 @@ KINDS = {
         'Ignore index differs',
         'Padding or unlabelled pixels get a value that the loss does not leave out.'),
     'unreadable-file': ('Unreadable file', 'The file is there but cannot be read.'),
+    'unchecked-file': (
+        'Unchecked file', 'The check of this pair failed, so nothing is known of it.'),
     'empty-file': (
         'Empty file', 'A file of 0 bytes, mostly of a copy that was cut short.'),
     'undecodable-file': (
@@ -84,6 +95,9 @@ KINDS = {
     'label-jpeg': (
         'Label is a JPEG',
         'JPEG is lossy: at the edges of every area it makes values of no class.'),
+    'label-one-pixel-wide': (
+        'Label one pixel wide',
+        'MMSegmentation drops sides of one pixel, and the training stops there.'),
     'label-16-bit': (
         '16-bit label', 'Only 8 bits are kept: 256 becomes 0, 257 becomes 1.'),
     'label-is-colours': (

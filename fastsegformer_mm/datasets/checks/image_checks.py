@@ -54,14 +54,15 @@ def read_raw(data: bytes) -> RawFile:
         warnings.simplefilter('ignore')  # Pillow on odd EXIF data
         try:
             picture = Image.open(io.BytesIO(data))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            # not a format of Pillow's; the loader may know it
+        except Exception:
+            # not a format of Pillow's, or too large for it; the loader may know it
             return raw
         try:
             picture.load()
             raw.orientation = picture.getexif().get(ORIENTATION, 1)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            return RawFile(fault=str(error))
+        except Exception as error:
+            # Pillow raises whatever its decoders happen to
+            return RawFile(fault=str(error) or type(error).__name__)
     if picture.format == 'PNG' and b'IEND' not in data[-64:]:
         # Pillow is content with the pixels, OpenCV is not
         return RawFile(fault='its end is missing')

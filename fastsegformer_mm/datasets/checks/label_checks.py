@@ -27,6 +27,12 @@ def check_label(raw: RawFile, loaded: np.ndarray, image_size: tuple | None,
     Yields:
         tuple: Kind, severity, value, expected, way out.
     """
+    if loaded.ndim < 2:
+        yield ('label-one-pixel-wide', 'error',
+               f'{_by(raw.size)}, loaded with the shape {loaded.shape}',
+               '2 or more pixels in height and width', 'take the pair out of the '
+               'split: LoadAnnotations drops sides of one pixel')
+        return
     if loaded.ndim != 2:
         yield _colours(raw, loaded, source, count)
         return

@@ -1,7 +1,9 @@
 """Which images and labels a data set finds, and which it does not."""
+import io
+import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mmengine import fileio
@@ -74,11 +76,24 @@ class _Folder:
         self.path = path
         self.exists = fileio.isdir(path, backend_args=source.backend_args)
         self.files: list[str] = []
+        self.unreadable: list[OSError] = []
         if self.exists:
-            self.files = sorted(fileio.list_dir_or_file(
-                path, list_dir=False, recursive=True,
-                backend_args=source.backend_args))
+            try:
+                self.files = sorted(fileio.list_dir_or_file(
+                    path, list_dir=False, recursive=True,
+                    backend_args=source.backend_args))
+            except OSError as error:
+                self._list_readable(error)
         self.paths = {osp.join(path, name) for name in self.files}
+
+    def _list_readable(self, error: OSError) -> None:
+        """List what there is beside the folders that cannot be read."""
+        for folder, _, names in os.walk(self.path, onerror=self.unreadable.append):
+            inside = osp.relpath(folder, self.path)
+            self.files += [osp.normpath(osp.join(inside, name)) for name in names]
+        self.files.sort()
+        # a file backend of another kind has no folders to walk
+        self.unreadable = self.unreadable or [error]
 
     def has(self, suffix: str) -> bool:
         return any(name.endswith(suffix) for name in self.files)
@@ -129,6 +144,12 @@ def _folder_problems(source: Source, folder: _Folder, suffix: str,
                      option: str) -> list[Problem]:
     if not folder.exists:
         return [folder_missing(source, folder.path)]
+    if folder.unreadable:
+        return [Problem(
+            'unreadable-folder', 'error', source.split,
+            str(error.filename or folder.path), str(error.strerror or error),
+            'a folder that can be read', 'see to its permissions')
+            for error in folder.unreadable]
     if not folder.files:
         return [Problem('folder-empty', 'error', source.split, folder.path,
                         'no files', f'files *{suffix}', remedy(source))]
@@ -146,7 +167,8 @@ def _other_suffixes(source: Source, images: _Folder, names: list) -> list[Proble
               if not name.endswith(source.img_suffix)
               and name.lower().endswith(IMAGE_SUFFIXES)]
     # labels may live in or below the folder of the images
-    if source.label_folder is not None:
+    if source.label_folder is not None and not osp.relpath(
+            source.label_folder, images.path).startswith(osp.pardir):
         others = [name for name in others
                   if not name.endswith(source.seg_map_suffix)]
     if not others or not names:
@@ -167,8 +189,14 @@ def _split_names(source: Source) -> tuple[list[str], list[Problem]]:
             'a list of image names without suffix, one a line',
             f'write it by: python tools/dataset_converters/split_voc.py '
             f'{source.root or "ROOT"}; or set {source.where}.ann_file')]
-    text = fileio.get_text(path, backend_args=source.backend_args)
-    lines = [line.strip() for line in text.splitlines()]
+    try:
+        text = fileio.get_text(path, backend_args=source.backend_args)
+    except (OSError, UnicodeDecodeError) as error:
+        return [], [Problem(
+            'split-file-unreadable', 'error', split, path,
+            getattr(error, 'strerror', None) or str(error), 'a text file in UTF-8',
+            'see to its permissions, or save it anew in UTF-8')]
+    lines = [line.strip() for line in io.StringIO(text)]
     names, problems = [line for line in lines if line], []
     if not names:
         problems.append(Problem(
@@ -196,7 +224,7 @@ def _take(source: Source, listing: Listing, records: list, disk: _Disk,
     """Sort records into pairs and what is missing."""
     absent_folders = {p.file for p in listing.problems if p.severity == 'error'
                       and p.kind in ('folder-missing', 'folder-empty',
-                                     'wrong-suffix')}
+                                     'wrong-suffix', 'unreadable-folder')}
     for image, label in dict.fromkeys(records):
         has_image = disk.has(image)
         listing.images += has_image
@@ -206,6 +234,7 @@ def _take(source: Source, listing: Listing, records: list, disk: _Disk,
             listing.problems.append(_image_absent(source, image, disk, origin))
         elif label is None or has_label:
             listing.pairs.append((image, label))
+            listing.problems += _odd_name(source, image)
         elif source.label_folder not in absent_folders and (
                 source.root not in absent_folders):
             there = disk.same_stem(label)
@@ -216,6 +245,27 @@ def _take(source: Source, listing: Listing, records: list, disk: _Disk,
                 f'set {source.where}.seg_map_suffix, or rename the label' if there
                 else 'label it, or take it out of '
                 f'{origin or "the folder"}'))
+
+
+def _odd_name(source: Source, image: str) -> Iterator[Problem]:
+    """A name that cannot stand in a list or a record of names, a line each."""
+    name = osp.relpath(image, source.image_folder or '.')
+    stem = name.removesuffix(source.img_suffix)
+    if not name.isprintable():
+        try:
+            name.encode()
+            value = 'a line break or control character in the name'
+        except UnicodeEncodeError:
+            value = 'the name is not UTF-8'
+        yield Problem(
+            'unusual-name', 'error', source.split, image, value,
+            'a name that can stand in a line of a UTF-8 text',
+            'rename image and label: lists, records and logs cannot hold the name')
+    elif stem != stem.strip():
+        yield Problem(
+            'unusual-name', 'warning', source.split, image,
+            'blanks around the name', 'a name without them',
+            'rename image and label: readers of split files strip blanks')
 
 
 def _image_absent(source: Source, image: str, disk: _Disk, origin: str) -> Problem:

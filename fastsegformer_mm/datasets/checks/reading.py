@@ -67,8 +67,19 @@ class PairReader:
         self._loaders: dict[int, tuple] = {}
 
     def __call__(self, job: Job) -> PairFacts:
-        index, image, label = job
-        facts = PairFacts(index, image, label)
+        facts = PairFacts(*job)
+        try:
+            self._read(facts)
+        except Exception as error:
+            # one file of a kind that nobody thought of must not end the check
+            self._note(facts, self.sources[facts.source], facts.image, (
+                'unchecked-file', 'error', f'{type(error).__name__}: {error}',
+                'a pair that can be checked', 'look at image and label, and take the '
+                'pair out of the split unless both are sound'))
+        return facts
+
+    def _read(self, facts: PairFacts) -> None:
+        index, image, label = facts.source, facts.image, facts.label
         source = self.sources[index]
         image_loader, label_loader, turns = self._loader(index)
         raw = None
@@ -78,7 +89,6 @@ class PairReader:
             self._read_label(facts, label_loader, source, raw, turns)
         elif raw is not None:
             self._note(facts, source, image, check_orientation(raw, turns, None))
-        return facts
 
     def _loader(self, index: int) -> tuple:
         if index not in self._loaders:
@@ -133,9 +143,10 @@ class PairReader:
         except Exception as error:
             # whatever a decoder raises, this file would end the training
             text = str(error).strip().splitlines() or [type(error).__name__]
+            # Pillow names the buffer that it has been given
+            fault = text[0].partition(' <_io.')[0]
             self._note(facts, source, path, (
-                'undecodable-file', 'error',
-                f'{type(loader).__name__} fails: {text[0]}',
+                'undecodable-file', 'error', f'{type(loader).__name__} fails: {fault}',
                 'a picture that the loader can decode',
                 'save it again in a usual format, PNG or JPEG, or replace it'))
             return None

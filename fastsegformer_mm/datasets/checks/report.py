@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastsegformer_mm.utils.names import escaped
+
 SEVERITIES = ('error', 'warning')
 
 
@@ -48,9 +50,9 @@ the label again
 
     def __str__(self) -> str:
         where = f'{self.split}: ' if self.split else ''
-        line = (f'{where}{self.kind}: {self.file}: {self.value}, expected '
+        line = (f'{where}{self.kind}: {escaped(self.file)}: {self.value}, expected '
                 f'{self.expected}; {self.way_out}')
-        return ' '.join(line.split())
+        return escaped(' '.join(line.split()))
 
 
 @dataclass

@@ -249,3 +249,31 @@ def test_classes_that_never_occur_are_told_of_a_whole_split(root):
     assert brief([problem]) == [('class-never-occurs', 'warning', 'class 3 (scratch)',
                                  '0 of 1536 pixels in 2 labels')]
     assert check_dataset(config(root), ['train'], sample=2).problems == []
+
+
+@pytest.mark.parametrize(('size', 'shape'), [((1, 1), '()'), ((1, 9), '(9,)')])
+def test_labels_of_one_pixel_are_dropped_by_the_loader(root, size, shape):
+    _, label = add(root, 'train', 'train0', tiny['photo']('x', size),
+                   np.zeros(size, np.uint8))
+    [problem] = [p for p in check(root) if p.file == label]
+    assert (problem.kind, problem.severity) == ('label-one-pixel-wide', 'error')
+    assert problem.value == f'{size[0]}x{size[1]}, loaded with the shape {shape}'
+
+
+def test_a_pair_on_which_the_check_itself_fails_costs_no_other(root, monkeypatch):
+    image, _ = paths(root, 'train', 'train0')
+    broken = iter([RuntimeError('no idea'), None])
+
+    def check_label(*args):
+        error = next(broken)
+        if error is not None:
+            raise error
+        return ()
+
+    monkeypatch.setattr(
+        'fastsegformer_mm.datasets.checks.reading.check_label', check_label)
+    report = check_dataset(config(root), ['train'])
+    assert report.splits['train'].checked == 2
+    [problem] = [p for p in report.problems if p.kind == 'unchecked-file']
+    assert (problem.severity, problem.file, problem.value) == (
+        'error', str(image), 'RuntimeError: no idea')

@@ -221,3 +221,60 @@ def test_no_labels_are_expected_where_none_are_read(tmp_path):
     assert report.problems == []
     split = report.splits['test']
     assert (split.images, split.labels, split.pairs, split.checked) == (2, 0, 0, 2)
+
+
+@pytest.mark.parametrize(('name', 'severity', 'value'), [
+    (os.fsdecode('橙'.encode('gbk')), 'error', 'the name is not UTF-8'),
+    ('two\nlines', 'error', 'a line break or control character in the name'),
+    (' lead', 'warning', 'blanks around the name'),
+    ('橙子', None, None)])
+def test_unusual_names(tmp_path, name, severity, value):
+    make(tmp_path, splits=['train'])
+    try:
+        image, _ = add(tmp_path, 'train', name, image=tiny['photo']('x'))
+    except (OSError, ValueError):
+        pytest.skip('the file system allows no such name')
+    problems = found(config(tmp_path))
+    assert brief(problems) == (
+        [('unusual-name', severity, image, value)] if value else [])
+    for problem in problems:
+        str(problem).encode()
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    make(tmp_path, splits=['train'])
+    folder = tmp_path / 'images/train/sub'
+    folder.mkdir()
+    plain = os.scandir
+
+    def scandir(path):
+        if str(path).endswith('sub'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return plain(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    report = check_dataset(config(tmp_path), ['train'])
+    assert brief(report.problems) == [
+        ('unreadable-folder', 'error', str(folder), 'Permission denied')]
+    # the others are looked into
+    assert report.splits['train'].checked == 2
+
+
+def test_a_list_that_is_no_utf8(tmp_path):
+    make(tmp_path, 'voc')
+    file = tmp_path / 'ImageSets/Segmentation/train.txt'
+    file.write_bytes('橙\n'.encode('gbk'))
+    [problem] = found(config(tmp_path, 'voc'))
+    assert (problem.kind, problem.severity, problem.file) == (
+        'split-file-unreadable', 'error', str(file))
+    assert "can't decode" in problem.value
+    assert problem.way_out == 'see to its permissions, or save it anew in UTF-8'
+
+
+def test_images_of_another_suffix_beside_png_labels(tmp_path):
+    make(tmp_path, splits=['train'])
+    shutil.copy(tmp_path / 'images/train/train0.jpg',
+                tmp_path / 'images/train/train0.png')
+    [problem] = found(config(tmp_path))
+    assert (problem.kind, problem.severity) == ('wrong-suffix', 'warning')
+    assert problem.value == 'beside 2 *.jpg .png (1), such as train0.png'
