@@ -132,7 +132,8 @@ def test_all_else_is_the_students_own(path):
     architecture = dict(cfg.model.architecture)
     assert architecture.pop('_scope_') == 'mmseg'
     assert architecture == own.model
-    assert cfg.custom_imports.imports == ['fastsegformer_mm.distillation']
+    assert cfg.custom_imports.imports == [
+        'fastsegformer_mm.distillation', 'robust_training']
 
     # the training images are the teacher's where it sees more
     teacher = read(teacher_config(cfg))

@@ -16,7 +16,7 @@ SOURCES = (
     *('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE'),
     *('model-index.yml', 'fastsegformer_mm', 'configs', 'projects', 'tools'),
 )
-PROJECTS = sorted(p.parent.name for p in ROOT.glob('projects/*/metafile.yml'))
+PROJECTS = sorted(p.parent.name for p in ROOT.glob('projects/*/*/__init__.py'))
 CONFIG = 'fastsegformer-e-ppm-noirb_efficientformerv2-s0_1xb32-100e_neu-seg-224x224.py'
 
 

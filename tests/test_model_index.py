@@ -8,7 +8,8 @@ import yaml
 from modelindex.load_model_index import load
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECTS = sorted(p.parents[1] for p in ROOT.glob('projects/*/*/__init__.py'))
+# those of networks; robust_training has no configs
+PROJECTS = sorted(p.parent for p in ROOT.glob('projects/*/metafile.yml'))
 FOLDERS = PROJECTS + sorted(
     p for p in (ROOT / 'configs').iterdir()
     if p.is_dir() and p.name not in ('_base_', 'grading'))

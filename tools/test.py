@@ -9,6 +9,8 @@ from pathlib import Path
 
 import mmseg
 
+import robust_training  # noqa: F401 - for configs that do not import it themselves
+
 if __name__ == '__main__':
     script = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'test.py'
     runpy.run_path(str(script), run_name='__main__')

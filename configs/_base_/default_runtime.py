@@ -1,7 +1,8 @@
 import platform
 
 # Importing the package registers every part of it with MMSegmentation.
-custom_imports = dict(imports=['fastsegformer_mm'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=['fastsegformer_mm', 'robust_training'], allow_failed_imports=False)
 default_scope = 'mmseg'
 
 env_cfg = dict(

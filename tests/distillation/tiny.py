@@ -24,6 +24,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+import robust_training  # noqa: F401 - as the base configs do
+
 # imported from where MMRazor has been made to import
 from fastsegformer_mm.distillation.algorithms.multi_resolution_distill import (
     MODELS as RAZOR_MODELS,

@@ -60,7 +60,7 @@ def write_config(folder, name, plan, **changes):
         custom_hooks=[
             dict(type='Faults', plan=plan), dict(type='mmseg.ExactResumeHook'),
             dict(type='mmseg.ResumeNewestHook')])
-    cfg.custom_imports = dict(imports=['fastsegformer_mm', 'faults'])
+    cfg.custom_imports = dict(imports=['fastsegformer_mm', 'robust_training', 'faults'])
     cfg.default_hooks.checkpoint.type = 'mmseg.SafeCheckpointHook'
     cfg.train_dataloader.num_workers = 1
     cfg.train_dataloader.sampler.shuffle = True

@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, METRICS, MODELS
 from torch import nn
 from torch.utils.data import Dataset
 
+import robust_training  # noqa: F401 - as the base configs do
 from fastsegformer_mm.engine import hooks
 
 assert hooks.ResumeNewestHook

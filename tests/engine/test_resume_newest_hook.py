@@ -14,6 +14,8 @@ import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from fastsegformer_mm.engine.checkpoint.digest import weights_digest
 from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
@@ -81,6 +83,20 @@ def test_goes_on_from_the_newest(run, done):
     weights, said = resume(run)
     assert weights == done[1]
     assert said == [f'going on from {run / "epoch_3.pth"}, epoch 3, iteration 12']
+
+
+def test_says_when_mmengine_reads_it(run, monkeypatch):
+    monkeypatch.setitem(
+        CheckpointLoader._schemes, '', mmengine_checkpoint.load_from_local)
+    cfg = short.short_cfg(run, resume=True)
+    cfg.log_level = 'WARNING'
+    runner = short.Runner.from_cfg(cfg)
+    lines = Lines()
+    runner.logger.addHandler(lines)
+    ResumeNewestHook().before_run(runner)
+    assert runner._load_from == str(run / 'epoch_3.pth')
+    [line] = [m for m in lines.lines if 'own loader' in m]
+    assert "add 'robust_training' to the imports of custom_imports" in line
 
 
 def test_truncated_newest(run, done):

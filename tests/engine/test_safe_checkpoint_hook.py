@@ -9,13 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine import fileio
 from mmengine.config import Config
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 
 from fastsegformer_mm.engine.checkpoint import write
 from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
-from fastsegformer_mm.engine.checkpoint.local_backend import AtomicLocalBackend
 from fastsegformer_mm.engine.hooks import SafeCheckpointHook
+from robust_training import install_atomic_writes
 
 short = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).with_name('short_run.py'))))
@@ -242,8 +244,25 @@ def test_checkpoints_saved_as_folders(tmp_path):
     """As those of deepspeed; they are removed as well."""
     hook = SafeCheckpointHook(max_keep_ckpts=1)
     hook.out_dir = str(tmp_path)
-    hook.file_backend = AtomicLocalBackend()
+    hook.file_backend = LocalBackend()
     (tmp_path / 'epoch_1.pth' / 'shard').mkdir(parents=True)
     assert hook._remove(str(tmp_path / 'epoch_1.pth'))
     assert not (tmp_path / 'epoch_1.pth').exists()
     assert not hook._remove(str(tmp_path / 'epoch_1.pth'))
+
+
+def test_says_when_mmengine_writes(tmp_path, monkeypatch, caplog):
+    """The training goes on as a plain one."""
+    monkeypatch.setattr(fileio.io, 'backend_instances', {})
+    fileio.register_backend('local', LocalBackend, force=True, prefixes='')
+    try:
+        runner = short.Runner.from_cfg(short.short_cfg(tmp_path, epochs=1))
+        runner.logger.addHandler(caplog.handler)
+        runner.logger.setLevel('WARNING')
+        runner.train()
+    finally:
+        install_atomic_writes()
+    [line] = [m for m in caplog.messages if m.startswith('SafeCheckpointHook: ')]
+    assert "add 'robust_training' to the imports of custom_imports" in line
+    assert write.verify_checksum(tmp_path / 'epoch_1.pth') is None
+    assert load(tmp_path / 'epoch_1.pth')['meta']['epoch'] == 1

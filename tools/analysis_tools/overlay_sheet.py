@@ -21,6 +21,7 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import DATASETS
 
+import robust_training  # noqa: F401 - init_model reads the checkpoint safely
 from fastsegformer_mm.utils.names import escaped
 from fastsegformer_mm.visualization import overlay_sheet, pick_samples
 from fastsegformer_mm.visualization.drawing import background_class

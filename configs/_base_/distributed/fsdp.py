@@ -9,6 +9,8 @@ strategy = dict(
         use_orig_params=True,
         # a unit of at least a million parameters is gathered at a time
         auto_wrap_policy=dict(
-            type='segmentor_wrap_policy', min_num_params=1_000_000)),
+            type='fastsegformer_mm.engine.distributed.wrap_policy.'
+            'segmentor_wrap_policy',
+            min_num_params=1_000_000)),
     # rank 0 writes a checkpoint like any other, for tests and as a teacher
     state_dict_cfg='full')

@@ -5,7 +5,7 @@ _base_ = [
     'neu-seg-224x224.py',
     '../../_base_/distill/teacher_512x512.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation'])
+custom_imports = dict(imports=['fastsegformer_mm.distillation', 'robust_training'])
 teacher_name = 'att-unet_swin-t_1xb6-100e_neu-seg-512x512'
 
 model = dict(

@@ -6,7 +6,7 @@
 # fusion   the three branches, stride 8     the same
 # logits   stride 8                         the same
 _base_ = '../../comparison/pidnet-s_1xb32-100e_neu-seg-224x224.py'
-custom_imports = dict(imports=['fastsegformer_mm.distillation'])
+custom_imports = dict(imports=['fastsegformer_mm.distillation', 'robust_training'])
 teacher_name = 'pidnet-l_1xb32-100e_neu-seg-224x224'
 
 model = dict(

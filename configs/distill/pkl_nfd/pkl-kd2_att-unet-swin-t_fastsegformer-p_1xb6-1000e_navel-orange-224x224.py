@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/distill/pkl.py',
     '../../_base_/distill/teacher_512x512.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation'])
+custom_imports = dict(imports=['fastsegformer_mm.distillation', 'robust_training'])
 teacher_name = 'att-unet_swin-t_1xb6-1000e_navel-orange-512x512'
 
 model = dict(

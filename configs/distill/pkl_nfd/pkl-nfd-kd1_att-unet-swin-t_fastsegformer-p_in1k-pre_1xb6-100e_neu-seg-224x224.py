@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/distill/pkl_nfd.py',
     '../../_base_/distill/connectors_fastsegformer-p_swin-t-att-unet.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation'])
+custom_imports = dict(imports=['fastsegformer_mm.distillation', 'robust_training'])
 find_unused_parameters = False  # stages 1 and 3 are distilled
 teacher_name = 'att-unet_swin-t_in1k-pre_1xb32-100e_neu-seg-224x224'
 

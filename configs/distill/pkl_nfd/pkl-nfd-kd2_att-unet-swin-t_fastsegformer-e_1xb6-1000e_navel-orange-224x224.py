@@ -6,7 +6,7 @@ _base_ = [
     '../../_base_/distill/connectors_fastsegformer-e_swin-t-att-unet.py',
     '../../_base_/distill/teacher_512x512.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation'])
+custom_imports = dict(imports=['fastsegformer_mm.distillation', 'robust_training'])
 find_unused_parameters = False  # stages 1 and 3 are distilled
 teacher_name = 'att-unet_swin-t_1xb6-1000e_navel-orange-512x512'
 

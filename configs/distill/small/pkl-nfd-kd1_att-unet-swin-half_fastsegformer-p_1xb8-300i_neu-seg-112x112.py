@@ -4,7 +4,7 @@ _base_ = [
     '../../_base_/distill/pkl_nfd.py',
     '../../_base_/distill/connectors_fastsegformer-p_swin-half-att-unet.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation'])
+custom_imports = dict(imports=['fastsegformer_mm.distillation', 'robust_training'])
 find_unused_parameters = False  # stages 1 and 3 are distilled
 
 # So few iterations leave no time to follow the labels after the features: a

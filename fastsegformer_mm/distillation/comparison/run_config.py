@@ -14,6 +14,8 @@ from .errors import ComparisonError
 from .settings import ALONE, TEACHER, Comparison
 
 PARTS = 'fastsegformer_mm.distillation.comparison'
+# runs are resumed, whatever the student's own config imports
+ROBUST = 'robust_training'
 
 
 def run_config(
@@ -69,7 +71,7 @@ def _teacher_config(comparison, seed, teacher_ckpt, options):
     if teacher_ckpt is None:
         return _prepared(comparison, comparison.teacher, seed, options)
     cfg = _read(comparison.teacher, options)
-    _import(cfg, [PARTS])
+    _import(cfg, [PARTS, ROBUST])
     for key in (
         *('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'),
         *('val_dataloader', 'val_cfg', 'val_evaluator', 'custom_hooks'),
@@ -88,7 +90,7 @@ def _prepared(comparison, path, seed, options):
             "init_cfg=dict(type='Pretrained', checkpoint=...) instead"
         )
     cfg['randomness'] = {**(cfg.get('randomness') or {}), 'seed': seed}
-    _import(cfg, [PARTS])
+    _import(cfg, [PARTS, ROBUST])
     cfg['custom_hooks'] = [
         *(cfg.get('custom_hooks') or []),
         dict(type='SameStartHook'),

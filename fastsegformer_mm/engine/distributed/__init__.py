@@ -1,7 +1,5 @@
-"""Several processes: without a GPU, restarted, and with the model sharded."""
+"""Several processes: which parts of a model are sharded."""
 
-from .cpu_launchers import allow_cpu_launchers
-from .restarted_job import rejoin_after_restart
 from .wrap_policy import segmentor_wrap_policy
 
-__all__ = ['allow_cpu_launchers', 'rejoin_after_restart', 'segmentor_wrap_policy']
+__all__ = ['segmentor_wrap_policy']

@@ -1,12 +1,10 @@
 """Which parts of a segmentor FullyShardedDataParallel may shard on their own."""
 
-from mmengine.registry import FUNCTIONS
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import nn
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
 
-@FUNCTIONS.register_module()
 def segmentor_wrap_policy(
     module: nn.Module, recurse: bool, nonwrapped_numel: int, min_num_params: int
 ) -> bool:
@@ -15,6 +13,9 @@ def segmentor_wrap_policy(
     A sharded module gathers its weights when it is called. The segmentor never calls
     a head: it calls its ``loss`` or ``predict``, which would find weights that are
     not there. A head's layers are sharded one by one.
+
+    A config names it by its whole path: MMEngine's registry of functions, which
+    all packages share, is left as it is.
 
     Args:
         module (nn.Module): Of the segmentor.
@@ -26,12 +27,14 @@ def segmentor_wrap_policy(
         bool: The answer.
 
     Example:
+        >>> module = 'fastsegformer_mm.engine.distributed.wrap_policy'
         >>> strategy = dict(
         ...     type='FSDPStrategy',
         ...     model_wrapper=dict(
         ...         type='MMFullyShardedDataParallel',
         ...         auto_wrap_policy=dict(
-        ...             type='segmentor_wrap_policy', min_num_params=1_000_000)))
+        ...             type=f'{module}.segmentor_wrap_policy',
+        ...             min_num_params=1_000_000)))
     """
     return size_based_auto_wrap_policy(
         module,

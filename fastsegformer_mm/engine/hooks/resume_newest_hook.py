@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 from mmseg.registry import HOOKS
 
 from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
@@ -79,6 +79,13 @@ class ResumeNewestHook(Hook):
                 f'ResumeNewestHook: going on from {found.path}, epoch {found.epoch}, '
                 f'iteration {found.iter}'
             )
+            loader = CheckpointLoader._get_checkpoint_loader(str(found.path))
+            if loader.__module__.startswith('mmengine.'):
+                runner.logger.warning(
+                    "ResumeNewestHook: MMEngine's own loader reads it, and may refuse "
+                    "it or run code from it: add 'robust_training' to the imports of "
+                    'custom_imports'
+                )
             # Runner.train calls this hook just before load_or_resume, which takes
             # the checkpoint from here; the constructor's argument would come too
             # early, and there is no public way

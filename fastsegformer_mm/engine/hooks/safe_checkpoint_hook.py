@@ -4,6 +4,7 @@ import os.path as osp
 from collections import deque
 
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -58,6 +59,12 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Find the place to save at, and take up a resumed run where it was."""
         super().before_train(runner)
+        if type(self.file_backend) is LocalBackend:
+            runner.logger.warning(
+                "SafeCheckpointHook: MMEngine's own file backend writes the "
+                'checkpoints, and a kill meanwhile leaves a truncated one: add '
+                "'robust_training' to the imports of custom_imports"
+            )
         if self._resumed_meta is None:
             return
         last = self._here(runner.message_hub.runtime_info.get('last_ckpt'))

@@ -2,7 +2,8 @@
 _base_ = [
     './mff-metal_c30_1xb15-100e_neu-seg-200x200.py', './_base_/distill/kl.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation', 'mff_metal'])
+custom_imports = dict(
+    imports=['fastsegformer_mm.distillation', 'mff_metal', 'robust_training'])
 teacher_name = 'mff-metal_c180_1xb15-100e_neu-seg-200x200'
 
 model = dict(

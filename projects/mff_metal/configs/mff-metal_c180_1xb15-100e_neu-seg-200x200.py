@@ -4,7 +4,7 @@ _base_ = [
     './_base_/datasets/neu_seg_200x200.py',
     './_base_/schedules/adam-step_100e.py', '../../../configs/_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal', 'robust_training'])
 channels = (180, 360, 540, 720)
 model = dict(
     backbone=dict(channels=channels), decode_head=dict(in_channels=channels))

@@ -4,6 +4,6 @@ _base_ = [
     './_base_/datasets/neu_seg_200x200.py',
     './_base_/schedules/adam-step_300e.py', '../../../configs/_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal', 'robust_training'])
 train_dataloader = dict(
     dataset=dict(pipeline=_base_.boundary_train_pipeline))

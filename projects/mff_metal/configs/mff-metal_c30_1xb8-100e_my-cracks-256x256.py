@@ -26,7 +26,7 @@ crop_size = (256, 256)  # height, width of the network's input
 batch_size = 8
 # ----------------------------------------------------------------------------
 
-custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal', 'robust_training'])
 model = dict(
     decode_head=dict(num_classes=len(classes)),
     # images of any size are predicted in overlapping windows of the training's size

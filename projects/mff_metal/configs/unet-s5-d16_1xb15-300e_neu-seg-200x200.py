@@ -5,7 +5,7 @@ _base_ = [
     './_base_/datasets/neu_seg_200x200.py',
     './_base_/schedules/adam-step_300e.py', '../../../configs/_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal', 'robust_training'])
 model = dict(
     # UNet wants sides that are multiples of 16; the prediction is cut to the image
     data_preprocessor=dict(size_divisor=16, test_cfg=dict(size_divisor=16)),

@@ -215,7 +215,8 @@ def test_distillation_is_the_students_config_and_a_teacher(path):
                 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'train_cfg',
                 'default_hooks', 'crop_size'):
         assert cfg[key] == own[key], key
-    assert cfg.custom_imports.imports == ['fastsegformer_mm.distillation', 'mff_metal']
+    assert cfg.custom_imports.imports == [
+        'fastsegformer_mm.distillation', 'mff_metal', 'robust_training']
     assert 'student_size' not in cfg.model
 
     teacher = Path(cfg.model.teacher).resolve()

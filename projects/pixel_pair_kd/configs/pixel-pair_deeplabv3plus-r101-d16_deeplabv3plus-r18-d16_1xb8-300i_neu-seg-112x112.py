@@ -3,7 +3,8 @@ _base_ = [
     './deeplabv3plus_r18-d16_1xb8-300i_neu-seg-112x112.py',
     './_base_/distill/pixel_pair.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation', 'pixel_pair_kd'])
+custom_imports = dict(
+    imports=['fastsegformer_mm.distillation', 'pixel_pair_kd', 'robust_training'])
 teacher_name = 'deeplabv3plus_r101-d16_1xb8-600i_neu-seg-112x112'
 
 model = dict(

@@ -2,7 +2,8 @@ _base_ = [
     './deeplabv3plus_r18-d16_in1k-pre_1xb8-80k_cityscapes-512x1024.py',
     './_base_/distill/pixel_pair.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation', 'pixel_pair_kd'])
+custom_imports = dict(
+    imports=['fastsegformer_mm.distillation', 'pixel_pair_kd', 'robust_training'])
 teacher_name = 'deeplabv3plus_r101-d16_in1k-pre_1xb8-80k_cityscapes-512x1024'
 
 model = dict(

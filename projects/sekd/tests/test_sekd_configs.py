@@ -113,7 +113,8 @@ def test_distillation_is_the_papers_and_else_the_students_own(path):
     assert architecture.pop('_scope_') == 'mmseg'
     assert architecture == own.model
     assert name_of(own_config(path))['network'] == 'b0'
-    assert cfg.custom_imports.imports == ['fastsegformer_mm.distillation', 'sekd']
+    assert cfg.custom_imports.imports == [
+        'fastsegformer_mm.distillation', 'sekd', 'robust_training']
     assert [h.type for h in cfg.custom_hooks] == [
         'mmrazor.CheckTeacherHook', 'mmrazor.ExportStudentHook']
 

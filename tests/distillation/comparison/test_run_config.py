@@ -40,7 +40,8 @@ def test_student_alone(path):
     cfg = run_config(read_comparison(path), 'alone', 5)
     assert cfg.pop('randomness') == dict(seed=5)
     assert cfg.pop('custom_hooks') == OURS
-    assert cfg.pop('custom_imports')['imports'] == ['fastsegformer_mm', PARTS]
+    assert cfg.pop('custom_imports')['imports'] == [
+        'fastsegformer_mm', PARTS, 'robust_training']
     checkpoint = dict(
         type='SafeCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1)
     assert cfg['default_hooks'].pop('checkpoint') == checkpoint
@@ -78,7 +79,8 @@ def test_what_a_method_and_the_student_add(path):
     cfg = run_config(comparison, 'kl', 1)
     assert cfg['custom_hooks'] == [
         own, *OURS, dict(type='mmrazor.CheckTeacherHook'), hook]
-    assert cfg['custom_imports']['imports'] == ['mmseg', PARTS, 'sekd']
+    assert cfg['custom_imports']['imports'] == [
+        'mmseg', PARTS, 'robust_training', 'sekd']
     assert cfg['randomness'] == dict(seed=1, deterministic=True)
     assert cfg['default_hooks']['checkpoint'] == dict(
         type='SafeCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1)
@@ -112,7 +114,7 @@ def test_teacher(path):
     assert cfg['model'] == case.network(6)
     assert not {k for k in cfg if k.startswith(('train_', 'val_', 'optim'))}
     assert cfg['test_dataloader']['batch_size'] == 1
-    assert PARTS in cfg['custom_imports']['imports']
+    assert cfg['custom_imports']['imports'][-2:] == [PARTS, 'robust_training']
 
 
 def test_options(path):

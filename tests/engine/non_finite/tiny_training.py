@@ -21,6 +21,7 @@ from mmseg.structures import SegDataSample
 from torch import nn
 
 import fastsegformer_mm  # registers the hooks
+import robust_training  # noqa: F401 - as the base configs do
 
 assert fastsegformer_mm.__version__
 NAN, INF = float('nan'), float('inf')

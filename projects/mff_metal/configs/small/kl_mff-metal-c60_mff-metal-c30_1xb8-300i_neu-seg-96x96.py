@@ -2,7 +2,8 @@
 _base_ = [
     './mff-metal_c30_1xb8-300i_neu-seg-96x96.py', '../_base_/distill/kl.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation', 'mff_metal'])
+custom_imports = dict(
+    imports=['fastsegformer_mm.distillation', 'mff_metal', 'robust_training'])
 teacher_name = 'mff-metal_c60_1xb8-600i_neu-seg-96x96'
 
 model = dict(

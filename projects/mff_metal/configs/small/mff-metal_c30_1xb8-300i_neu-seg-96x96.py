@@ -4,7 +4,7 @@ _base_ = [
     '../../../../configs/_base_/schedules/adam_300i.py',
     '../../../../configs/_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal', 'robust_training'])
 train_dataloader = dict(
     dataset=dict(pipeline=_base_.boundary_train_pipeline))
 default_hooks = dict(

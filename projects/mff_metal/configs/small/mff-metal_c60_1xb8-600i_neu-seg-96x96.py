@@ -5,7 +5,7 @@ _base_ = [
     '../../../../configs/_base_/schedules/adam_600i.py',
     '../../../../configs/_base_/default_runtime.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal'])
+custom_imports = dict(imports=['fastsegformer_mm', 'mff_metal', 'robust_training'])
 channels = (60, 120, 180, 240)
 model = dict(
     backbone=dict(channels=channels), decode_head=dict(in_channels=channels))

@@ -3,7 +3,8 @@ _base_ = [
     './segformer_mit-b0_1xb4-500e_cityscapes-512x512.py',
     '../_base_/distill/sekd.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation', 'sekd'])
+custom_imports = dict(
+    imports=['fastsegformer_mm.distillation', 'sekd', 'robust_training'])
 teacher_name = 'segformer_mit-b2_in1k-pre_1xb4-500e_cityscapes-512x512'
 
 model = dict(

@@ -3,7 +3,8 @@ _base_ = [
     './segformer_mit-b0_1xb8-300i_neu-seg-112x112.py',
     '../_base_/distill/sekd_su.py'
 ]
-custom_imports = dict(imports=['fastsegformer_mm.distillation', 'sekd'])
+custom_imports = dict(
+    imports=['fastsegformer_mm.distillation', 'sekd', 'robust_training'])
 teacher_name = 'segformer_mit-b2_1xb8-600i_neu-seg-112x112'
 
 model = dict(

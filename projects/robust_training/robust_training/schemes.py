@@ -1,4 +1,4 @@
-"""MMEngine reads every checkpoint through :func:`read_checkpoint`.
+"""MMEngine reads every checkpoint through the safe reader.
 
 ``load_from``, ``resume``, ``init_cfg``, MMSegmentation's ``init_model`` and
 inferencers, and the loading that some backbones do themselves all ask MMEngine's
@@ -15,19 +15,21 @@ from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
-from .contents import some
-from .errors import CheckpointError
-from .read import UNSAFE, read_checkpoint, read_file
+from fastsegformer_mm.engine.checkpoint.contents import some
+from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
+from fastsegformer_mm.engine.checkpoint.read import UNSAFE, read_checkpoint, read_file
+
+from .config_text import harmless_config
 
 
 def load_from_local(filename, map_location=None):
     """A file."""
-    return without_config(read_checkpoint(filename, map_location))
+    return harmless_config(read_checkpoint(filename, map_location), filename)
 
 
 def load_from_http(filename, map_location=None):
     """``http(s)://``: downloaded once, into the hub cache."""
-    return without_config(read_checkpoint(filename, map_location))
+    return harmless_config(read_checkpoint(filename, map_location), filename)
 
 
 def load_from_unsafe_pickle(filename, map_location=None):
@@ -89,7 +91,7 @@ def load_from_pavi(filename, map_location=None):
         file = os.path.join(folder, 'checkpoint')
         modelcloud.get(filename.removeprefix('pavi://')).download(file)
         content = read_file(Path(file), filename, map_location)
-    return without_config(content)
+    return harmless_config(content, filename)
 
 
 def _load_bytes(data, filename, map_location):
@@ -97,7 +99,7 @@ def _load_bytes(data, filename, map_location):
         file = Path(folder, 'checkpoint')
         file.write_bytes(data)
         content = read_file(file, filename, map_location)
-    return without_config(content)
+    return harmless_config(content, filename)
 
 
 def _look_up(filename, table):
@@ -119,31 +121,6 @@ def _mmengine_home():
     return os.path.expanduser(home)
 
 
-def without_config(content):
-    """Put the config that a checkpoint carries where MMEngine does not run it.
-
-    A config file is Python. MMEngine runs the one in ``meta`` when it resumes, and
-    the one in ``message_hub`` or ``meta`` when an inferencer is given weights alone:
-    that takes the config file too. The texts stay, as ``meta['cfg_text']`` and
-    ``meta['config_text']``.
-
-    Args:
-        content: What a checkpoint holds; changed in place.
-
-    Returns:
-        ``content``.
-    """
-    if isinstance(content, dict):
-        meta, hub = content.get('meta'), content.get('message_hub')
-        for key in ('cfg', 'config'):
-            if isinstance(meta, dict) and key in meta:
-                meta[f'{key}_text'] = meta.pop(key)
-        known = hub.get('runtime_info') if isinstance(hub, dict) else None
-        if isinstance(known, dict):
-            known.pop('cfg', None)
-    return content
-
-
 LOADERS = {
     '': load_from_local,
     ('http://', 'https://'): load_from_http,
@@ -157,7 +134,7 @@ LOADERS = {
 }
 
 
-def install() -> None:
-    """Register the loaders with MMEngine, in place of its own; again is no harm."""
+def install_loaders() -> None:
+    """Register the loaders with MMEngine, in place of its own; idempotent."""
     for prefixes, loader in LOADERS.items():
         CheckpointLoader.register_scheme(prefixes, loader, force=True)

@@ -8,7 +8,11 @@ from mmengine.fileio import (
     register_backend,
 )
 
-from .write import is_torch_archive, pieces_with_checksum, replace_file
+from fastsegformer_mm.engine.checkpoint.write import (
+    is_torch_archive,
+    pieces_with_checksum,
+    replace_file,
+)
 
 
 class _AtomicWrites:
@@ -48,7 +52,7 @@ class AtomicHardDiskBackend(_AtomicWrites, HardDiskBackend):
 
 
 def install_atomic_writes() -> None:
-    """Register both with MMEngine, in place of its own; again is no harm."""
+    """Register both with MMEngine, in place of its own; idempotent."""
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
     FileClient.register_backend('disk', AtomicHardDiskBackend, force=True)
     # MMEngine keeps backends it has used, by path prefix; one from before would

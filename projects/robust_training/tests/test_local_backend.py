@@ -9,14 +9,14 @@ from mmengine import fileio
 from mmengine.fileio import FileClient, LocalBackend, get_file_backend
 from mmengine.runner import save_checkpoint
 
-from fastsegformer_mm.engine.checkpoint import write
+from fastsegformer_mm.engine.checkpoint import read_checkpoint, write
 from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
-from fastsegformer_mm.engine.checkpoint.local_backend import (
+from fastsegformer_mm.engine.checkpoint.write import verify_checksum
+from robust_training.local_backend import (
     AtomicHardDiskBackend,
     AtomicLocalBackend,
     install_atomic_writes,
 )
-from fastsegformer_mm.engine.checkpoint.write import verify_checksum
 
 WAYS = {
     'plain': {},
@@ -30,7 +30,7 @@ def test_checkpoints_of_mmengine(tmp_path, way):
     path = str(tmp_path / 'run' / 'epoch_1.pth')
     save_checkpoint({'w': torch.ones(3)}, path, **WAYS[way])
     assert verify_checksum(path) is True
-    assert torch.equal(torch.load(path)['w'], torch.ones(3))
+    assert torch.equal(read_checkpoint(path)['w'], torch.ones(3))
     assert os.listdir(tmp_path / 'run') == ['epoch_1.pth']
 
 
@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_the_old_one(tmp_path, monkeypatch, way):
     monkeypatch.setattr(write.os, 'fsync', full)
     with pytest.raises(CheckpointError, match='No space left'):
         save_checkpoint({'w': torch.zeros(3)}, path, **WAYS[way])
-    assert torch.equal(torch.load(path)['w'], torch.ones(3))
+    assert torch.equal(read_checkpoint(path)['w'], torch.ones(3))
     assert os.listdir(tmp_path) == ['epoch_1.pth']
 
 
