@@ -26,7 +26,8 @@ class Preprocess:
     The same numbers as MMSegmentation's pipeline and data preprocessor give, with one
     exception: Pillow's bilinear and bicubic filters are computed by PyTorch, which
     takes an eighth of the time and rounds 1 in some 300 values the other way, by one
-    grey level of 255.
+    grey level of 255. A network for grey images gets a frame as OpenCV makes it grey,
+    from the colours; a file that is decoded to grey may differ by a grey level or two.
 
     Args:
         card (ModelCard): The model's.
@@ -63,8 +64,8 @@ class Preprocess:
                 system first. Ignored where its shape does not fit.
 
         Returns:
-            tuple[np.ndarray, Placement]: (1, 3, h, w) float32, and where the frame
-            lies in it.
+            tuple[np.ndarray, Placement]: (1, channels, h, w) float32, and where the
+            frame lies in it.
 
         Raises:
             DeployError: The frame is no such array, or an artefact is fixed to
@@ -80,13 +81,16 @@ class Preprocess:
                 f'was exported for {fixed[0]} x {fixed[1]} only; export it with '
                 '--shape dynamic'
             )
-        if out is None or out.shape != (1, 3, *where.canvas):
-            out = np.empty((1, 3, *where.canvas), np.float32)
+        shape = (1, self.card.channels, *where.canvas)
+        if out is None or out.shape != shape:
+            out = np.empty(shape, np.float32)
         if where.size != where.canvas:
             fill = 0.0
             if self.card.resize == 'letterbox':
                 fill = (self.card.pad_val - self._mean) / self._std
             torch.from_numpy(out).copy_(torch.as_tensor(fill))
+        if self.card.channels == 1:
+            frame = mmcv.bgr2gray(frame)
         planes = self._resized(frame, where)
         if self.card.to_rgb:
             planes = planes.flip(1)
@@ -101,7 +105,7 @@ class Preprocess:
         return out, where
 
     def _resized(self, frame, where) -> Tensor:
-        """(1, 3, h, w) uint8 of the size that the frame is to have."""
+        """(1, C, h, w) uint8 of the size that the frame is to have."""
         card = self.card
         size = where.size
         if size == where.frame:
@@ -148,6 +152,11 @@ def _place(shape, resize, canvas, divisor):
 
 
 def _planes(image: np.ndarray) -> Tensor:
-    """(H, W, 3) to (1, 3, H, W), the memory as it is where PyTorch can take it."""
+    """(H, W, 3) to (1, 3, H, W), the memory as it is where PyTorch can take it.
+
+    And (H, W) to (1, 1, H, W).
+    """
     image = np.require(image, requirements='CW')
+    if image.ndim == 2:
+        return torch.from_numpy(image[None, None])
     return torch.from_numpy(image.transpose(2, 0, 1)[None])

@@ -4,14 +4,13 @@ import json
 from dataclasses import asdict, dataclass
 
 from mmengine.config import Config
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.registry import DATASETS
 
 from fastsegformer_mm.version import __version__
 
 from .errors import DeployError
+from .input_settings import geometry, inference_sets, normalisation
 
-# transforms of a test pipeline that leave the frame as it is
-PASSIVE = ('LoadImageFromFile', 'LoadImageFromNDArray', 'LoadAnnotations')
 KEY = 'fastsegformer_mm'
 
 
@@ -57,6 +56,8 @@ class ModelCard:
         shape (tuple[int], optional): Height and width in pixels that the network of an
             artefact is fixed to. Defaults to None: any.
         batch (int, optional): Images that it takes at once. Defaults to None: any.
+        channels (int): Of the network's input: 3, or 1 for grey. Frames are BGR in
+            either case. Defaults to 3.
 
     Example:
         >>> card = ModelCard('my', ('sound', 'ulcer'), ((0, 0, 0), (0, 128, 0)),
@@ -87,6 +88,7 @@ class ModelCard:
     with_post: bool = False
     shape: tuple[int, int] | None = None
     batch: int | None = None
+    channels: int = 3
 
     @property
     def random_weights(self) -> bool:
@@ -133,21 +135,19 @@ class ModelCard:
                 checkpoint has them. Defaults to None: those of the test set's class.
 
         Raises:
-            DeployError: The test pipeline has a transform that is not known here.
+            DeployError: The test pipeline, the loading of images or the data
+                preprocessor has something that is not known here.
         """
         names, palette = classes or dataset_classes(cfg)
-        pre = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+        frames = geometry(cfg)
         head = model.decode_head
         head = head[-1] if isinstance(head, (list, tuple)) else head
         return cls(
             name=_stem(cfg),
             classes=tuple(names),
             palette=tuple(tuple(int(c) for c in colour) for colour in palette),
-            **_geometry(cfg),
-            mean=tuple(float(v) for v in pre.get('mean') or (0, 0, 0)),
-            std=tuple(float(v) for v in pre.get('std') or (1, 1, 1)),
-            to_rgb=bool(pre.get('bgr_to_rgb', False)),
-            size_divisor=int((pre.get('test_cfg') or {}).get('size_divisor', 1)),
+            **frames,
+            **normalisation(cfg, frames['channels']),
             align_corners=bool(model.align_corners),
             threshold=head.threshold if model.out_channels == 1 else None,
             checkpoint=checkpoint,
@@ -157,9 +157,7 @@ class ModelCard:
 
 def dataset_classes(cfg: Config):
     """(class names, palette) of a config's test set, without touching its files."""
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
+    dataset = inference_sets(cfg)[0]
     meta = dict(DATASETS.get(dataset['type']).METAINFO)
     meta.update(dataset.get('metainfo') or {})
     return meta['classes'], meta['palette']
@@ -168,40 +166,3 @@ def dataset_classes(cfg: Config):
 def _stem(cfg):
     name = cfg.filename or 'model.py'
     return name.replace('\\', '/').rsplit('/', 1)[-1].removesuffix('.py')
-
-
-def _geometry(cfg):
-    """``size``, ``resize`` and what goes with them, of the test pipeline."""
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    found = {'resize': 'none', 'size': tuple(cfg.get('crop_size') or ())}
-    for step in dataset['pipeline']:
-        kind = TRANSFORMS.get(step['type']).__name__
-        if kind == 'LetterBox':
-            found = dict(
-                resize='letterbox',
-                size=tuple(step['size']),
-                pad_val=step.get('pad_val', 128),
-                interpolation=step.get('interpolation', 'bicubic'),
-                resize_backend=step.get('backend', 'pillow'),
-            )
-        elif kind == 'Resize' and step.get('scale'):
-            found = dict(
-                resize='keep_ratio' if step.get('keep_ratio') else 'stretch',
-                size=tuple(step['scale'])[::-1],
-                interpolation=step.get('interpolation', 'bilinear'),
-                resize_backend=step.get('backend', 'cv2'),
-            )
-        elif kind not in (*PASSIVE, 'PackSegInputs'):
-            raise DeployError(
-                f'{cfg.filename}: the test pipeline has {step["type"]}, which is not '
-                'known here; expected LetterBox, or Resize with a scale, between '
-                'loading and packing'
-            )
-    if not found['size']:
-        raise DeployError(
-            f'{cfg.filename}: neither the test pipeline nor crop_size tells the size '
-            "of the network's input; add crop_size = (height, width) to the config"
-        )
-    return found

@@ -24,17 +24,19 @@ class DeployNetwork(nn.Module):
 
     Args:
         segmentor (EncoderDecoder): The network; it is copied.
+        channels (int): Of its images: 3, or 1 for grey. Defaults to 3.
 
     Shape:
-        - Input: ``[N, 3, H, W]`` float, normalised.
+        - Input: ``[N, channels, H, W]`` float, normalised.
         - Output: ``[N, C, H, W]``.
 
     Raises:
         DeployError: The segmentor does not look at the whole image at once.
     """
 
-    def __init__(self, segmentor: nn.Module):
+    def __init__(self, segmentor: nn.Module, channels: int = 3):
         super().__init__()
+        self.channels = channels
         mode = segmentor.test_cfg.get('mode', 'whole')
         if mode != 'whole':
             raise DeployError(
@@ -122,5 +124,5 @@ def load_network(config, checkpoint=None, cfg_options=None, allow_random=False):
         if meta.get('classes') and meta.get('palette'):
             classes = (meta['classes'], meta['palette'])
         name, digest = Path(checkpoint).name, weights_digest(weights)
-    network = DeployNetwork(segmentor)
-    return network, ModelCard.from_config(cfg, segmentor, name, digest, classes)
+    card = ModelCard.from_config(cfg, segmentor, name, digest, classes)
+    return DeployNetwork(segmentor, card.channels), card

@@ -34,7 +34,7 @@ def reparameterize(
             will not do: its outputs must follow from its input.
         passes (Sequence[str], optional): Names of those to run, of ``PASSES``, in
             whose order they run. Defaults to None, all.
-        example (Tensor | Sequence[int], optional): ``[N, 3, H, W]``, an input that the
+        example (Tensor | Sequence[int], optional): ``[N, C, H, W]``, an input that the
             network takes, or (H, W) for noise of that size; best of the size that the
             network will mostly get, for which some things are laid out. Defaults to
             None, noise of 64 x 64.
@@ -63,7 +63,8 @@ def reparameterize(
         )
     if not isinstance(example, Tensor):
         generator = torch.Generator().manual_seed(0)
-        example = torch.rand(1, 3, *(example or (64, 64)), generator=generator)
+        shape = (1, getattr(network, 'channels', 3), *(example or (64, 64)))
+        example = torch.rand(shape, generator=generator)
     dtype = parameter.dtype
     example, before = _most_exact(network, example.to(parameter))
     counts = {}

@@ -31,7 +31,8 @@ class CompileBackend(TorchBackend):
     ):
         super().__init__(network, device, precision, threads)
         try:
-            self.infer(torch.zeros(1, 3, *size).numpy())
+            channels = getattr(network, 'channels', 3)
+            self.infer(torch.zeros(1, channels, *size).numpy())
         except Exception as error:
             raise DeployError(
                 f"backend='compile': PyTorch cannot compile this network on {device} "

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 
 from ..config import open_config
 from ..errors import DeployError
+from ..input_settings import inference_sets
 
 
 def evaluate(
@@ -37,18 +38,20 @@ def evaluate(
     cfg = open_config(config, cfg_options)
     settings = cfg.test_dataloader.dataset
     # labels as the data set reads them, at the photograph's own size
-    settings.pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='LoadAnnotations'),
-        dict(type='PackSegInputs'),
-    ]
+    for dataset in inference_sets(cfg):
+        dataset['pipeline'] = [
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs'),
+        ]
     try:
         dataset = DATASETS.build(settings)
     except (OSError, AssertionError) as error:
         raise DeployError(f'{config}: its test set cannot be read: {error}') from error
     if not len(dataset):
+        root = inference_sets(cfg)[0].get('data_root')
         raise DeployError(
-            f'{config}: its test set in {settings.get("data_root")} has no images; '
+            f'{config}: its test set in {root} has no images; '
             'name the folder: --cfg-options test_dataloader.dataset.data_root=DIR'
         )
     evaluator = Evaluator(cfg.test_evaluator)

@@ -39,19 +39,22 @@ class ReferenceLoop:
         self._place = Preprocess(card)
 
     def preprocess(self, frame: np.ndarray, out=None) -> tuple[np.ndarray, Placement]:
-        """(H, W, 3) uint8 BGR -> (1, 3, h, w) float32, and where the frame lies.
+        """(H, W, 3) uint8 BGR -> (1, C, h, w) float32, and where the frame lies.
 
         ``out``, memory to use again, is not used here.
         """
         check_frame(frame)
         card = self.card
         where = self._place.placement(frame.shape[:2])
-        image = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        mode, order = 'RGB', cv2.COLOR_BGR2RGB
+        if card.channels == 1:
+            mode, order = 'L', cv2.COLOR_BGR2GRAY
+        image = Image.fromarray(cv2.cvtColor(frame, order))
         image = image.resize(where.size[::-1], Image.Resampling.BICUBIC)
-        canvas = Image.new('RGB', where.canvas[::-1], (card.pad_val,) * 3)
+        canvas = Image.new(mode, where.canvas[::-1], (card.pad_val,) * card.channels)
         canvas.paste(image, (where.left, where.top))
-        pixels = np.array(canvas, np.float32)
-        if not card.to_rgb:
+        pixels = np.array(canvas, np.float32).reshape(*where.canvas, card.channels)
+        if card.channels == 3 and not card.to_rgb:
             pixels = pixels[..., ::-1]
         pixels = (pixels - np.array(card.mean, np.float32)) / np.array(
             card.std, np.float32

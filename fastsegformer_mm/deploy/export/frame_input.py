@@ -22,7 +22,8 @@ class FrameInput(nn.Module):
 
     Shape:
         - Input: ``[N, H, W, 3]`` uint8.
-        - Output: ``[N, 3, h, w]`` float32, and the frame's size, int64 ``[2]``.
+        - Output: ``[N, C, h, w]`` float32, where C are the card's ``channels``, and
+          the frame's size, int64 ``[2]``.
 
     Raises:
         DeployError: The card has a filter without a form in a graph.
@@ -32,7 +33,7 @@ class FrameInput(nn.Module):
         super().__init__()
         check_card(card)
         self.card = card
-        order = [2, 1, 0] if card.to_rgb else [0, 1, 2]
+        order = [2, 1, 0] if card.to_rgb else [*range(card.channels)]
         self.register_buffer('order', torch.tensor(order))
         scale = 1 / torch.tensor(card.std, dtype=torch.float64)
         shift = -torch.tensor(card.mean, dtype=torch.float64) * scale
@@ -44,6 +45,8 @@ class FrameInput(nn.Module):
         card = self.card
         frame_size = torch._shape_as_tensor(frame)[1:3]
         image = frame.permute(0, 3, 1, 2)
+        if card.channels == 1:
+            image = _grey(image)
         where = place(frame_size, card)
         if card.resize == 'none':
             image = self._normalise(image.float())
@@ -57,17 +60,17 @@ class FrameInput(nn.Module):
             image = torch.where(inside, image, torch.tensor(float(card.pad_val)))
             image = self._normalise(image)
             # so that the network behind it knows its size
-            return image.view(-1, 3, *card.size), frame_size
+            return image.view(-1, card.channels, *card.size), frame_size
         image = self._normalise(image)
         if card.size_divisor > 1:
             image = torch.where(inside, image, torch.zeros(()))
         if card.resize == 'stretch':
             canvas = [-(-s // card.size_divisor) * card.size_divisor for s in card.size]
-            image = image.view(-1, 3, *canvas)
+            image = image.view(-1, card.channels, *canvas)
         return image, frame_size
 
     def _resized(self, image, where):
-        """(N, 3, H, W) uint8 to whole grey levels, float, on the canvas."""
+        """(N, C, H, W) bytes to whole grey levels, float, on the canvas."""
         lines = [
             (where.frame[i], where.size[i], where.offset[i], where.canvas[i])
             for i in (0, 1)
@@ -80,6 +83,12 @@ class FrameInput(nn.Module):
 
     def _normalise(self, image):
         return image[:, self.order] * self.scale + self.shift
+
+
+def _grey(image):
+    """(N, 3, H, W) uint8 BGR to (N, 1, H, W), in whole numbers as OpenCV does it."""
+    blue, green, red = image.to(torch.int32).split(1, 1)
+    return _shifted(3735 * blue + 19235 * green + 9798 * red + 2**14, 15)
 
 
 def _inside(where, axis):

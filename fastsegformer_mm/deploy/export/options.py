@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmengine.config import Config
-from mmseg.registry import TRANSFORMS
 
 from ..errors import DeployError
+from ..input_settings import inference_sets, pair, step_name
 from ..model_card import ModelCard
 
 SUFFIX = {'onnx': '.onnx', 'openvino': '.xml'}
@@ -144,17 +144,14 @@ def set_size(cfg: Config, size: tuple[int, int]) -> bool:
     Raises:
         DeployError: The pipeline lets the frames' sizes decide.
     """
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    for step in dataset['pipeline']:
-        kind = TRANSFORMS.get(step['type']).__name__
-        key = {'LetterBox': 'size', 'Resize': 'scale'}.get(kind)
-        if key is None or step.get('keep_ratio'):
-            continue
-        wanted = size if key == 'size' else size[::-1]
-        changed = tuple(step[key]) != wanted
-        step[key] = wanted
+    changed = None
+    for step in (s for dataset in inference_sets(cfg) for s in dataset['pipeline']):
+        key = {'LetterBox': 'size', 'Resize': 'scale'}.get(step_name(step))
+        if key is not None and not step.get('keep_ratio'):
+            wanted = size if key == 'size' else size[::-1]
+            changed = changed or pair(step[key]) != wanted
+            step[key] = wanted
+    if changed is not None:
         return changed
     raise DeployError(
         f'--shape {size[0]} {size[1]}: in the test pipeline of {cfg.filename} the '

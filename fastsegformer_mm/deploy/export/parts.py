@@ -45,7 +45,7 @@ def network_part(network: nn.Module, card: ModelCard) -> Part:
     height, width = card.shape or FREE
     image = torch.randn(
         card.batch or 2,
-        3,
+        card.channels,
         height,
         width,
         generator=torch.Generator().manual_seed(0),

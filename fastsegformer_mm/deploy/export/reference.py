@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -11,6 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmseg.registry import MODELS, TRANSFORMS
 
 from ..errors import DeployError
+from ..input_settings import inference_pipeline
 from ..network import DeployNetwork
 from .samples import Samples
 
@@ -47,12 +49,10 @@ class Reference:
         self.segmentor = copy.deepcopy(network.segmentor).eval()
         preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
         self.segmentor.data_preprocessor = MODELS.build(preprocessor)
-        dataset = cfg.test_dataloader.dataset
-        while 'dataset' in dataset:
-            dataset = dataset['dataset']
-        first, *rest = dataset['pipeline']
+        first, *rest = inference_pipeline(cfg)
         self._from_file = TRANSFORMS.build(first)
         self._from_array = TRANSFORMS.build(dict(type='LoadImageFromNDArray'))
+        self._grey = first.get('color_type') == 'grayscale'
         self._rest = rest
 
     def cases(self, samples: Samples) -> Iterator[Case]:
@@ -72,7 +72,7 @@ class Reference:
             load = self._from_array if 'img' in record else self._from_file
             try:
                 results = load(dict(record))
-                frame = results['img'].copy()
+                frame = self._frame(results)
                 packed = pipeline(results)
             except (AssertionError, AttributeError, OSError, ValueError) as error:
                 raise DeployError(
@@ -80,6 +80,15 @@ class Reference:
                     'repair the file, or take it out of the images for the report'
                 ) from error
             yield self._case(frame, packed)
+
+    def _frame(self, results):
+        """uint8 BGR of what was loaded, which becomes grey if it is to."""
+        frame = results['img'].astype(np.uint8)
+        if frame.ndim == 2:
+            return mmcv.gray2bgr(frame)
+        if self._grey:
+            results['img'] = mmcv.bgr2gray(frame)
+        return frame
 
     @torch.no_grad()
     def _case(self, frame, packed):

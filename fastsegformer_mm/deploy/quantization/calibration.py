@@ -11,6 +11,7 @@ from fastsegformer_mm.visualization.network_input import NetworkFeed
 
 from ..config import open_config
 from ..errors import DeployError
+from ..input_settings import inference_pipeline
 
 GEOMETRIES = ('train', 'test')
 
@@ -38,7 +39,7 @@ def calibration_images(
             Defaults to 'train'.
 
     Returns:
-        Iterator[np.ndarray]: float32 of (1, 3, h, w), normalised.
+        Iterator[np.ndarray]: float32 of (1, C, h, w), normalised.
 
     Raises:
         DeployError: ``num`` or ``geometry`` is not one of those, the config has no
@@ -94,14 +95,12 @@ def _draw(feed: NetworkFeed, num: int, seed: int, geometry: str):
 
 def _use_test_pipeline(cfg: Config) -> None:
     """Let every data set of training load its images as in testing."""
-    test = cfg.test_dataloader.dataset
-    while 'dataset' in test:
-        test = test['dataset']
+    pipeline = inference_pipeline(cfg)
     train = cfg.train_dataloader.dataset
     while 'dataset' in train and train['type'] != 'ConcatDataset':
         train = train['dataset']
     for dataset in train.get('datasets', [train]):
-        dataset['pipeline'] = copy.deepcopy(test['pipeline'])
+        dataset['pipeline'] = copy.deepcopy(pipeline)
     cfg.train_dataloader.dataset = train
 
 
@@ -109,7 +108,7 @@ def gather(calibration: Iterable[np.ndarray], shape) -> list[np.ndarray]:
     """Calibration images as a list, each checked against a model's input.
 
     Args:
-        calibration (Iterable[np.ndarray]): float32 of (1, 3, h, w).
+        calibration (Iterable[np.ndarray]): float32 of (1, C, h, w).
         shape (Sequence[int | None]): The model's input; None or -1 where any size
             will do.
 
