@@ -27,6 +27,8 @@ PROJECTS = {
     for folder in sorted(ROOT.glob('projects/*'))
     if (folder / folder.name / '__init__.py').is_file()
 }
+# the console command, which runs the scripts beside it
+CLI = 'fastsegformer_cli'
 
 
 def not_for_mim(folder: str, names: list[str]) -> set[str]:
@@ -34,7 +36,7 @@ def not_for_mim(folder: str, names: list[str]) -> set[str]:
     out = set(shutil.ignore_patterns('__pycache__', '*.pyc')(folder, names))
     if Path(folder).parent.name == 'projects':
         out |= {'tests', Path(folder).name} & set(names)
-    return out
+    return out | {CLI} & set(names)
 
 
 def copy_mim_parts(target: Path):
@@ -148,8 +150,10 @@ setup(
         package
         for name in PROJECTS
         for package in find_packages(f'projects/{name}', include=[name, f'{name}.*'])
-    ],
-    package_dir=PROJECTS,
+    ]
+    + [CLI],
+    package_dir={**PROJECTS, CLI: f'tools/{CLI}'},
+    entry_points={'console_scripts': [f'fastsegformer = {CLI}.main:main']},
     install_requires=[
         'filelock',
         'jinja2',

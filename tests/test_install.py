@@ -70,6 +70,8 @@ def test_wheel_carries_configs_and_tools(site):
         # a project's code is installed as a module, its tests are not
         pattern = '*/configs/**/*.py' if part == 'projects' else '**/*.py'
         want = {p.relative_to(ROOT) for p in (ROOT / part).glob(pattern)}
+        # the command is a module as well
+        want = {p for p in want if p.parts[:2] != ('tools', 'fastsegformer_cli')}
         assert have == want
         assert have
     assert (mim / 'model-index.yml').is_file()
@@ -82,6 +84,17 @@ def test_wheel_has_the_module_of_each_project(site, name):
     assert have == {p.relative_to(source) for p in source.rglob('*.py')}
     readme = site / 'fastsegformer_mm/.mim/projects' / name / 'README.md'
     assert readme.is_file()
+
+
+def test_the_command_runs_from_any_folder(site, tmp_path):
+    """Its scripts and the configs that it finds by name are the wheel's."""
+    env = {**os.environ, 'PYTHONPATH': str(site)}
+    where = {'cwd': tmp_path, 'env': env}
+    command = site / 'bin' / 'fastsegformer'
+    assert 'synthetic-oranges' in call(sys.executable, command, '--help', **where)
+    told = call(sys.executable, command, 'flops', CONFIG, **where)
+    assert f'{site}/fastsegformer_mm/.mim/configs/fastsegformer/{CONFIG}\n' in told
+    assert 'input 224x224' in told
 
 
 def test_wheel_forces_no_stack(site):

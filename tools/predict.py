@@ -8,10 +8,10 @@ interrupted one was; images that were changed since, and those that could not be
 read, are read again. A camera or address is read until Ctrl-C.
 
 Examples:
-    python tools/predict.py model.onnx photos/ --out results
-    python tools/predict.py config.py --checkpoint best.pth 'line?/*.jpg' belt.mp4 \
+    fastsegformer predict model.onnx photos/ --out results
+    fastsegformer predict config.py --checkpoint best.pth 'line?/*.jpg' belt.mp4 \
         --out results --grading configs/grading/navel_orange.yml
-    python tools/predict.py model.xml rtsp://camera.local/stream --out results
+    fastsegformer predict model.xml rtsp://camera.local/stream --out results
 """
 
 import argparse
@@ -20,31 +20,15 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from fastsegformer_mm.deploy import DefectSegmentor
-from fastsegformer_mm.deploy.errors import DeployError
-from fastsegformer_mm.deploy.prediction import (
-    Prediction,
-    ReadError,
-    RunFolder,
-    StreamSettings,
-    find_inputs,
-    stopped_by_signals,
-)
-from fastsegformer_mm.deploy.prediction.options import (
+from fastsegformer_cli.options import (
     EXIT_CODES,
-    INTERRUPTED,
     add_model_options,
     add_output_options,
     check_ranges,
-    finish,
-    frame_settings,
-    identity,
-    options_used,
-    stop,
+    config_options,
+    find_config,
 )
-from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
-from fastsegformer_mm.deploy.prediction.run_report import run_report
-from fastsegformer_mm.engine.checkpoint import CheckpointError
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args(argv=None):
@@ -53,7 +37,9 @@ def parse_args(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,
     )
-    parser.add_argument('model', help='exported .onnx or .xml, or a config file')
+    parser.add_argument(
+        'model', type=find_config, help='exported .onnx or .xml, or a config file'
+    )
     parser.add_argument(
         'inputs',
         nargs='+',
@@ -66,7 +52,7 @@ def parse_args(argv=None):
     add_output_options(parser)
     streams = parser.add_argument_group('videos and cameras')
     streams.add_argument(
-        '--every', type=int, default=1, metavar='N', help='each Nth frame only'
+        '--every', type=int, default=1, metavar='N', help='process every Nth frame'
     )
     streams.add_argument('--max-frames', type=int, metavar='N', help='of each at most')
     streams.add_argument(
@@ -120,8 +106,27 @@ def parse_args(argv=None):
     return args
 
 
-def main(argv=None, segmentor=DefectSegmentor) -> int:
+def main(argv=None, segmentor=None) -> int:
     args = parse_args(argv)
+    # imports that take seconds come after the command line
+    quiet()
+    from fastsegformer_mm.deploy import DefectSegmentor
+    from fastsegformer_mm.deploy.errors import DeployError
+    from fastsegformer_mm.deploy.prediction import (
+        RunFolder,
+        StreamSettings,
+        find_inputs,
+    )
+    from fastsegformer_mm.deploy.prediction.options import (
+        INTERRUPTED,
+        frame_settings,
+        identity,
+        stop,
+    )
+    from fastsegformer_mm.engine.checkpoint import CheckpointError
+
+    args.cfg_options = config_options(args.cfg_options)
+    segmentor = segmentor or DefectSegmentor
     try:
         # before the model is loaded, which takes longer
         inputs = find_inputs(args.inputs, args.out, args.reconnect)
@@ -154,6 +159,11 @@ def main(argv=None, segmentor=DefectSegmentor) -> int:
 
 
 def predict(args, model, inputs, folder, settings, streams) -> int:
+    from fastsegformer_mm.deploy.prediction import Prediction, stopped_by_signals
+    from fastsegformer_mm.deploy.prediction.options import finish, options_used
+    from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
+    from fastsegformer_mm.deploy.prediction.run_report import run_report
+
     halt = threading.Event()
     with (
         ProgressDisplay(frames_to_come(args, inputs)) as progress,
@@ -178,6 +188,8 @@ def predict(args, model, inputs, folder, settings, streams) -> int:
 
 def frames_to_come(args, inputs) -> int | None:
     """Frames of all inputs; None where a camera never ends."""
+    from fastsegformer_mm.deploy.prediction import ReadError
+
     total = 0
     for source in inputs.sources:
         count = 1

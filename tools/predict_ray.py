@@ -1,14 +1,14 @@
 """Find defects in images with many workers, on one machine or more, by Ray Data.
 
-The outputs are those of tools/predict.py, and either goes on where the other was
+The outputs are those of fastsegformer predict, and either goes on where the other was
 interrupted; a worker that is killed is started again, and each image is in the
 records once. Without --address Ray is started here and ended with the tool. With a
 cluster, MODEL, the images, part masks and DIR have to lie on file systems that all
 machines share, under the same paths, and all need fastsegformer-mm[ray].
 
 Examples:
-    python tools/predict_ray.py model.onnx photos/ --out results --workers 8
-    python tools/predict_ray.py /plant/model.xml '/plant/line?/*.jpg' \
+    fastsegformer predict-ray model.onnx photos/ --out results --workers 8
+    fastsegformer predict-ray /plant/model.xml '/plant/line?/*.jpg' \
         --out /plant/results --address 10.0.0.5:6379 --cpus-per-worker 2
 """
 
@@ -20,34 +20,15 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from fastsegformer_mm.deploy import DefectSegmentor
-from fastsegformer_mm.deploy.errors import DeployError
-from fastsegformer_mm.deploy.prediction import (
-    RunFolder,
-    StreamSettings,
-    find_inputs,
-    stopped_by_signals,
-)
-from fastsegformer_mm.deploy.prediction.options import (
+from fastsegformer_cli.options import (
     EXIT_CODES,
-    INTERRUPTED,
     add_model_options,
     add_output_options,
     check_ranges,
-    finish,
-    frame_settings,
-    identity,
-    options_used,
-    stop,
+    config_options,
+    find_config,
 )
-from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
-from fastsegformer_mm.deploy.prediction.ray_prediction import (
-    RayPrediction,
-    check_images,
-)
-from fastsegformer_mm.deploy.prediction.ray_session import import_ray
-from fastsegformer_mm.deploy.prediction.run_report import run_report
-from fastsegformer_mm.engine.checkpoint import CheckpointError
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args(argv=None):
@@ -56,7 +37,9 @@ def parse_args(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXIT_CODES,
     )
-    parser.add_argument('model', help='exported .onnx or .xml, or a config file')
+    parser.add_argument(
+        'model', type=find_config, help='exported .onnx or .xml, or a config file'
+    )
     parser.add_argument(
         'inputs',
         nargs='+',
@@ -111,8 +94,29 @@ def parse_args(argv=None):
     return args
 
 
-def main(argv=None, segmentor=DefectSegmentor) -> int:
+def main(argv=None, segmentor=None) -> int:
     args = parse_args(argv)
+    # imports that take seconds come after the command line
+    quiet()
+    from fastsegformer_mm.deploy import DefectSegmentor
+    from fastsegformer_mm.deploy.errors import DeployError
+    from fastsegformer_mm.deploy.prediction import (
+        RunFolder,
+        StreamSettings,
+        find_inputs,
+    )
+    from fastsegformer_mm.deploy.prediction.options import (
+        INTERRUPTED,
+        frame_settings,
+        identity,
+        stop,
+    )
+    from fastsegformer_mm.deploy.prediction.ray_prediction import check_images
+    from fastsegformer_mm.deploy.prediction.ray_session import import_ray
+    from fastsegformer_mm.engine.checkpoint import CheckpointError
+
+    args.cfg_options = config_options(args.cfg_options)
+    segmentor = segmentor or DefectSegmentor
     try:
         import_ray()
         inputs = find_inputs(args.inputs, args.out)
@@ -148,6 +152,12 @@ def everywhere(path: str) -> str:
 
 
 def predict(args, build, card, inputs, folder, settings) -> int:
+    from fastsegformer_mm.deploy.prediction import stopped_by_signals
+    from fastsegformer_mm.deploy.prediction.options import finish, options_used
+    from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
+    from fastsegformer_mm.deploy.prediction.ray_prediction import RayPrediction
+    from fastsegformer_mm.deploy.prediction.run_report import run_report
+
     halt = threading.Event()
     with (
         ProgressDisplay(len(inputs.sources)) as progress,

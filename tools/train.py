@@ -4,13 +4,7 @@
 does the same without it.
 """
 
-import runpy
-from pathlib import Path
-
-import mmseg
-
-import robust_training  # noqa: F401 - for configs that do not import it themselves
+from fastsegformer_cli.stack_script import run_stack_script
 
 if __name__ == '__main__':
-    script = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'train.py'
-    runpy.run_path(str(script), run_name='__main__')
+    run_stack_script('train.py')

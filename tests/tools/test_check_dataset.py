@@ -129,7 +129,7 @@ def test_a_check_that_fails_itself_exits_with_2(config, capsys, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError('disk on fire')
 
-    monkeypatch.setattr(tool, 'check_dataset', fail)
+    monkeypatch.setattr('fastsegformer_mm.datasets.checks.check_dataset', fail)
     with pytest.raises(SystemExit) as caught:
         run(capsys, config)
     assert caught.value.code == 2

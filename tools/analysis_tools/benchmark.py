@@ -8,7 +8,7 @@ a frame) in the same rounds.
 
 The networks of the paper's plots, with their test sets:
 
-    python tools/analysis_tools/benchmark.py \
+    fastsegformer benchmark \
         configs/fastsegformer/fastsegformer-e_...py=e.pth \
         configs/fastsegformer/fastsegformer-p_...py=p.pth \
         configs/comparison/fast-scnn_1xb32-100e_neu-seg-224x224.py=fast-scnn.pth \
@@ -16,17 +16,17 @@ The networks of the paper's plots, with their test sets:
 
 With artefacts, an INT8 one among them, and a chosen set of runtimes:
 
-    python tools/analysis_tools/benchmark.py CONFIG.py=CHECKPOINT.pth e_int8.xml \
+    fastsegformer benchmark CONFIG.py=CHECKPOINT.pth e_int8.xml \
         --backends torch openvino:fp32 openvino:bf16 reference --threads 2
 
 What each pass of the reparameterization gains, one after the other:
 
-    python tools/analysis_tools/benchmark.py CONFIG.py=CHECKPOINT.pth --passes \
+    fastsegformer benchmark CONFIG.py=CHECKPOINT.pth --passes \
         --backends torch onnxruntime openvino
 
 Results of several machines side by side, ratios within each run only:
 
-    python tools/analysis_tools/benchmark.py --merge a/benchmark.json b/benchmark.json
+    fastsegformer benchmark --merge a/benchmark.json b/benchmark.json
 """
 
 import argparse
@@ -36,19 +36,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmengine.config import DictAction
-from rich.console import Console
-
-from fastsegformer_mm.deploy.benchmark import combination as combinations
-from fastsegformer_mm.deploy.benchmark import machine, report, results
-from fastsegformer_mm.deploy.benchmark.frames import read_frames, synthetic_frames
-from fastsegformer_mm.deploy.benchmark.process import Process, environment_of
-from fastsegformer_mm.deploy.benchmark.rounds import Rounds
-from fastsegformer_mm.deploy.benchmark.settings import MIN_WARMUPS, Settings
-from fastsegformer_mm.deploy.errors import DeployError
-from fastsegformer_mm.deploy.threads import usable_cores
+from fastsegformer_cli.options import PRECISIONS, add_config_options, config_options
+from fastsegformer_cli.quiet import quiet
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+# those of fastsegformer_mm.deploy.benchmark
+BACKENDS = ('reference', 'torch', 'torch+reparam', 'compile', 'onnxruntime', 'openvino')
+DEFAULT_BACKENDS = (
+    'reference',
+    'torch',
+    'torch+reparam',
+    'onnxruntime',
+    'openvino',
+    'openvino:bf16',
+)
+MIN_WARMUPS = 50
 
 
 def parse_args(argv=None):
@@ -70,15 +72,15 @@ def parse_args(argv=None):
         '--backends',
         nargs='+',
         metavar='NAME[:PRECISION]',
-        help=f'of {", ".join(combinations.BACKENDS)}; default: '
-        f'{" ".join(combinations.DEFAULT_BACKENDS)}, with --passes torch onnxruntime '
+        help=f'of {", ".join(BACKENDS)}; default: '
+        f'{" ".join(DEFAULT_BACKENDS)}, with --passes torch onnxruntime '
         'openvino. Eager torch is always measured',
     )
     parser.add_argument(
         '--precisions',
         nargs='+',
         default=['fp32'],
-        choices=combinations.PRECISIONS,
+        choices=PRECISIONS,
         help='of the runtimes that are named without one; default: fp32',
     )
     parser.add_argument(
@@ -149,10 +151,7 @@ def parse_args(argv=None):
     parser.add_argument(
         '--timeout', type=float, default=900, help='seconds an answer; default: 900'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={},
-        help='KEY=VALUE to override in all configs',
-    )  # fmt: skip
+    add_config_options(parser, text='settings to override in all configs')
     parser.add_argument(
         '--merge', nargs='+', metavar='JSON', help='show earlier runs, measure nothing'
     )
@@ -162,8 +161,15 @@ def parse_args(argv=None):
     return args
 
 
-def main(argv=None, start=Process) -> int:
+def main(argv=None, start=None) -> int:
     args = parse_args(argv)
+    # imports that take seconds come after the command line
+    quiet()
+    from rich.console import Console
+
+    from fastsegformer_mm.deploy.benchmark import results
+    from fastsegformer_mm.deploy.errors import DeployError
+
     # in a log file a line is as long as the table
     console = Console() if sys.stdout.isatty() else Console(width=160)
     try:
@@ -183,6 +189,15 @@ def main(argv=None, start=Process) -> int:
 
 
 def measure(console, args, start) -> int:
+    from fastsegformer_mm.deploy.benchmark import combination as combinations
+    from fastsegformer_mm.deploy.benchmark import machine, results
+    from fastsegformer_mm.deploy.benchmark.frames import read_frames, synthetic_frames
+    from fastsegformer_mm.deploy.benchmark.process import Process, environment_of
+    from fastsegformer_mm.deploy.benchmark.rounds import Rounds
+    from fastsegformer_mm.deploy.benchmark.settings import Settings
+    from fastsegformer_mm.deploy.errors import DeployError
+    from fastsegformer_mm.deploy.threads import usable_cores
+
     if not args.models:
         raise DeployError('name a config, CONFIG.py=CHECKPOINT.pth, or an artefact')
     models = combinations.read_models(args.models)
@@ -197,7 +212,7 @@ def measure(console, args, start) -> int:
         args.one_model_at_a_time,
         args.timeout,
         args.trial,
-        args.cfg_options,
+        config_options(args.cfg_options) or {},
         args.streams,
     )
     chosen = choose(args, models)
@@ -227,7 +242,7 @@ def measure(console, args, start) -> int:
             scratch,
             logs,
             lambda line: console.print(line, markup=False, highlight=False),
-            start,
+            start or Process,
             lambda: results.write_runs(args.out / 'benchmark.json', [run]),
         )
         run['models'], run['entries'] = rounds.models, rounds.entries
@@ -246,9 +261,12 @@ def measure(console, args, start) -> int:
 
 
 def choose(args, models):
+    from fastsegformer_mm.deploy.benchmark import combination as combinations
+    from fastsegformer_mm.deploy.errors import DeployError
+
     if not args.passes:
         pairs = combinations.read_backends(
-            args.backends or combinations.DEFAULT_BACKENDS, args.precisions
+            args.backends or DEFAULT_BACKENDS, args.precisions
         )
         return combinations.combinations_of(models, pairs, args.streams)
     if args.streams:
@@ -262,6 +280,8 @@ def choose(args, models):
 
 
 def finish(console, folder, runs):
+    from fastsegformer_mm.deploy.benchmark import report
+
     files = report.write(folder, runs)
     report.show(console, runs)
     for line in report.missing(runs):

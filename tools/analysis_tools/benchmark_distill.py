@@ -5,12 +5,23 @@ import json
 import os
 from pathlib import Path
 
-import torch
-from mmengine.config import Config, DictAction
-from rich.console import Console
-from rich.table import Table
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
-from fastsegformer_mm.distillation import benchmark
+# those of fastsegformer_mm.distillation.benchmark
+VARIANTS = (
+    'naive',
+    'as configured',
+    'channels_last',
+    'fused',
+    'fused, channels_last',
+    'fused, bfloat16',
+    'fused, float16',
+    'fused, channels_last, bfloat16',
+    'fused, compiled teacher',
+    'compiled student',
+    'compiled both',
+)
 
 
 def parse_args():
@@ -19,9 +30,11 @@ def parse_args():
         "distillation's training step, on noise; beside the naive way, which runs "
         'the teacher with gradients as the official loop does. Every variant has a '
         'process of its own, the steps take turns, and medians are given.',
-        epilog='Variants: ' + '; '.join(benchmark.VARIANTS),
+        epilog='Variants: ' + '; '.join(VARIANTS),
     )
-    parser.add_argument('config', help='config of a MultiResolutionDistill')
+    parser.add_argument(
+        'config', type=find_config, help='config of a MultiResolutionDistill'
+    )
     parser.add_argument('--batch-size', type=int, default=2)
     parser.add_argument(
         '--size', type=int, nargs=2, help='height and width; default: the pipeline'
@@ -35,19 +48,17 @@ def parse_args():
     )
     parser.add_argument('--rounds', type=int, default=7, help='timed steps of each')
     parser.add_argument('--warmup', type=int, default=2)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
-    parser.add_argument(
-        '--threads', type=int, default=torch.get_num_threads(), help='on the CPU'
-    )
+    parser.add_argument('--device', help='default: cuda if there is one, else cpu')
+    parser.add_argument('--threads', type=int, help="on the CPU (default: PyTorch's)")
     parser.add_argument('--out', type=Path, help='JSON file to write')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_config_options(parser)
     return parser.parse_args()
 
 
-def table(results, batch_size) -> Table:
+def table(results, batch_size):
     """One row a variant; ratios are to the naive one, where it was run."""
+    from rich.table import Table
+
     base = next((r for r in results if r.name == 'naive'), None)
     exact = next((r for r in results if r.name in ('as configured', 'naive')), None)
     out = Table(title=f'training step, batch {batch_size}')
@@ -76,17 +87,26 @@ def table(results, batch_size) -> Table:
 
 def main():
     args = parse_args()
-    # oneDNN's and OpenMP's pools of waiting processes must not spin beside ours
-    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
-    names = list(benchmark.VARIANTS) if args.variants == ['all'] else args.variants
-    unknown = [name for name in names if name not in benchmark.VARIANTS]
+    names = list(VARIANTS) if args.variants == ['all'] else args.variants
+    unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise SystemExit(
             f'error: no variant {", ".join(map(repr, unknown))}; there are: '
-            + '; '.join(benchmark.VARIANTS)
+            + '; '.join(VARIANTS)
         )
+    # oneDNN's and OpenMP's pools of waiting processes must not spin beside ours
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+    quiet()
+    import torch
+    from mmengine.config import Config
+    from rich.console import Console
+
+    from fastsegformer_mm.distillation import benchmark
+
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    threads = args.threads or torch.get_num_threads()
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict(config_options(args.cfg_options) or {})
     if cfg.model.type.split('.')[-1] != 'MultiResolutionDistill':
         raise SystemExit(
             f'error: {args.config} trains a {cfg.model.type}; expected the config of '
@@ -103,13 +123,13 @@ def main():
                 size,
                 args.rounds,
                 args.warmup,
-                args.device,
-                args.threads,
+                device,
+                threads,
                 lambda name, index: status.update(f'round {index + 1}: {name}'),
             )
     except (RuntimeError, ValueError) as error:
         raise SystemExit(f'error: {error}') from error
-    machine = benchmark.machine(args.device, args.threads)
+    machine = benchmark.machine(device, threads)
     console.print(', '.join(f'{k} {v}' for k, v in machine.items()))
     console.print(table(results, args.batch_size))
     if args.out:

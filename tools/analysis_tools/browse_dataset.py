@@ -4,22 +4,17 @@ An image that does not pass the pipeline is named and left out. Exit code 0: all
 were drawn; 1: some were not; 2: nothing was drawn.
 
 Examples:
-    python tools/analysis_tools/browse_dataset.py CONFIG --out sheet.jpg
-    python tools/analysis_tools/browse_dataset.py CONFIG --repeats 4 --number 6
-    python tools/analysis_tools/browse_dataset.py CONFIG --split test --shuffle
+    fastsegformer browse-data CONFIG --out sheet.jpg
+    fastsegformer browse-data CONFIG --repeats 4 --number 6
+    fastsegformer browse-data CONFIG --split test --shuffle
 """
 import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-import mmcv
-import numpy as np
-from mmengine import Config, DictAction
-from mmengine.registry import init_default_scope
-
-from fastsegformer_mm.utils.names import escaped
-from fastsegformer_mm.visualization import NetworkFeed, contact_sheet
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
 # of a side; JPEG files cannot hold more
 MOST_PIXELS = 65_500
@@ -37,7 +32,7 @@ def parse_args():
         description='Draw what the pipeline of a config feeds its network: image, '
         'label and, in a distillation, what the student gets.'
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=find_config, help='config file')
     parser.add_argument(
         '--split',
         choices=('train', 'val', 'test'),
@@ -75,12 +70,7 @@ def parse_args():
     parser.add_argument(
         '--rows', type=int, default=6, help='rows of a page (default: 6)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings to override in the config, as key=value',
-    )
+    add_config_options(parser)
     args = parser.parse_args()
     for name, least in (('number', 1), ('repeats', 1), ('rows', 1), ('tile', 64),
                         ('seed', 0)):
@@ -109,6 +99,8 @@ def indices(total, args):
     number = min(args.number, total)
     if not args.shuffle:
         return range(number)
+    import numpy as np
+
     return np.random.default_rng(args.seed).permutation(total)[:number].tolist()
 
 
@@ -131,9 +123,14 @@ def draw(args):
     Raises:
         ValueError, OSError: Why nothing can be drawn.
     """
+    import mmcv
+    from mmengine import Config
+    from mmengine.registry import init_default_scope
+
+    from fastsegformer_mm.visualization import NetworkFeed, contact_sheet
+
     cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict(config_options(args.cfg_options) or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     feed = NetworkFeed(cfg, args.split)
     chosen = indices(len(feed), args)
@@ -170,11 +167,14 @@ def draw(args):
 
 def one_line(error):
     """The text of an error, with what cannot be printed escaped."""
+    from fastsegformer_mm.utils.names import escaped
+
     return escaped(' '.join(str(error).split()))
 
 
 def main():
     parser, args = parse_args()
+    quiet()
     try:
         paths, failures = draw(args)
     except (ValueError, OSError) as error:

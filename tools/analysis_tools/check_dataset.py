@@ -5,8 +5,8 @@ way out. Exit code 0: no errors (there may be warnings); 1: errors; 2: the check
 could not be made.
 
 Examples:
-    python tools/analysis_tools/check_dataset.py CONFIG
-    python tools/analysis_tools/check_dataset.py CONFIG --split train,val \
+    fastsegformer check-data CONFIG
+    fastsegformer check-data CONFIG --split train,val \
         --fix-report report.html --processes 8
 """
 
@@ -16,18 +16,15 @@ import sys
 import traceback
 from pathlib import Path
 
-from mmengine import Config, DictAction
-from rich.progress import track
-
-from fastsegformer_mm.datasets.checks import check_dataset
-from fastsegformer_mm.datasets.checks.console import print_report, write_json
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', type=find_config, help='config file')
     parser.add_argument(
         '--split',
         help='splits to check, with commas (default: those of train,val,test that '
@@ -67,12 +64,7 @@ def parse_args(argv=None):
         metavar='KIND',
         help='kinds of problems to pass over, as duplicate grey-among-colours',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings to override in the config, as key=value',
-    )
+    add_config_options(parser)
     args = parser.parse_args(argv)
     for name in ('processes', 'sample', 'show'):
         value = getattr(args, name)
@@ -83,12 +75,13 @@ def parse_args(argv=None):
 
 def read_config(args):
     """The config with its overrides; exits where there is none to read."""
+    from mmengine import Config
+
     if not Path(args.config).is_file():
         stop(f'{args.config}: no such config file')
     try:
         cfg = Config.fromfile(args.config)
-        if args.cfg_options:
-            cfg.merge_from_dict(args.cfg_options)
+        cfg.merge_from_dict(config_options(args.cfg_options) or {})
     except Exception as error:
         # a config is a program, which can fail in any way
         stop(f'{args.config} cannot be read: {type(error).__name__}: {error}')
@@ -102,6 +95,13 @@ def stop(text):
 
 def main(argv=None):
     args = parse_args(argv)
+    # imports that take seconds come after the command line
+    quiet()
+    from rich.progress import track
+
+    from fastsegformer_mm.datasets.checks import check_dataset
+    from fastsegformer_mm.datasets.checks.console import print_report, write_json
+
     cfg = read_config(args)
     try:
         report = check_dataset(

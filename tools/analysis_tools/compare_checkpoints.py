@@ -2,11 +2,7 @@
 
 import argparse
 
-from fastsegformer_mm.engine.checkpoint import read_checkpoint
-from fastsegformer_mm.engine.checkpoint.digest import (
-    weights_difference,
-    weights_digest,
-)
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args(args=None):
@@ -20,12 +16,20 @@ def parse_args(args=None):
 
 
 def weights_of(path):
+    from fastsegformer_mm.engine.checkpoint import read_checkpoint
+
     content = read_checkpoint(path)
     return content.get('state_dict', content)
 
 
 def main(args=None):
     args = parse_args(args)
+    quiet()
+    from fastsegformer_mm.engine.checkpoint.digest import (
+        weights_difference,
+        weights_digest,
+    )
+
     first = None
     same = True
     for path in args.checkpoints:

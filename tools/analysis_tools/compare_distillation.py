@@ -6,13 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-from rich.console import Console
-
-from fastsegformer_mm.distillation import DistillationError
-from fastsegformer_mm.distillation.comparison import read_comparison
-from fastsegformer_mm.distillation.comparison.compare import Bench, compare, locked
-from fastsegformer_mm.distillation.comparison.queue import Process
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
 FAILED, INCOMPLETE, INTERRUPTED = 1, 3, 130
 
@@ -26,7 +21,7 @@ def parse_args(argv=None):
         epilog=f'Exit code: 0 all complete, {FAILED} a run has failed, {INCOMPLETE} '
         f'the time was up before all were started, {INTERRUPTED} interrupted.',
     )
-    parser.add_argument('config', help='config of a comparison')
+    parser.add_argument('config', type=find_config, help='config of a comparison')
     parser.add_argument(
         '--out', type=Path, help='folder; default: work_dirs/NAME OF THE CONFIG'
     )
@@ -59,25 +54,22 @@ def parse_args(argv=None):
     parser.add_argument(
         '--report-only', action='store_true', help='show what is complete by now'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help="KEY=VALUE for the student's config, in every run",
-    )
-    parser.add_argument(
-        '--teacher-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help="KEY=VALUE for the teacher's config",
-    )
+    add_config_options(parser, text="for the student's config, in every run")
+    add_config_options(parser, '--teacher-options', "for the teacher's config")
     return parser.parse_args(argv)
 
 
-def main(argv=None, start=Process) -> int:
+def main(argv=None, start=None) -> int:
     args = parse_args(argv)
+    # imports that take seconds come after the command line
+    quiet()
+    from rich.console import Console
+
+    from fastsegformer_mm.distillation import DistillationError
+    from fastsegformer_mm.distillation.comparison import read_comparison
+    from fastsegformer_mm.distillation.comparison.compare import Bench, compare, locked
+    from fastsegformer_mm.distillation.comparison.queue import Process
+
     # in a log file a line is as long as the table
     console = Console() if sys.stdout.isatty() else Console(width=120)
     try:
@@ -91,8 +83,8 @@ def main(argv=None, start=Process) -> int:
         bench = Bench(
             comparison,
             args.out or Path('work_dirs') / Path(args.config).stem,
-            args.cfg_options,
-            args.teacher_options,
+            config_options(args.cfg_options) or {},
+            config_options(args.teacher_options) or {},
             args.teacher_ckpt,
         )
         if args.report_only:
@@ -109,7 +101,7 @@ def main(argv=None, start=Process) -> int:
                 args.train_teacher,
                 args.rerun_changed,
                 lambda line: console.print(line, markup=False, highlight=False),
-                start,
+                start or Process,
             )
             show(console, bench, outcome)
     except (DistillationError, ValueError, OSError) as error:

@@ -2,12 +2,8 @@
 
 import argparse
 
-from mmengine import Config, DictAction
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-from prettytable import PrettyTable
-
-from fastsegformer_mm.utils import inference_shape, measure
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args():
@@ -20,7 +16,9 @@ def parse_args():
         '"with attention" adds attention\'s products of two maps. Activations, '
         'other resizing, GroupNorm and sums count nothing.',
     )
-    parser.add_argument('config', help='config file of any MMSegmentation model')
+    parser.add_argument(
+        'config', type=find_config, help='config file of any MMSegmentation model'
+    )
     parser.add_argument(
         '--shape',
         type=int,
@@ -28,12 +26,7 @@ def parse_args():
         help='height and width of the input in pixels; one number for a square. '
         "Default: the config's test size, else 224",
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings to override in the config, as key=value',
-    )
+    add_config_options(parser)
     args = parser.parse_args()
     if args.shape and (len(args.shape) > 2 or min(args.shape) < 1):
         parser.error(f'--shape takes H W or one positive number, got {args.shape}')
@@ -42,9 +35,16 @@ def parse_args():
 
 def main():
     args = parse_args()
+    quiet()
+    from mmengine import Config
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import MODELS
+    from prettytable import PrettyTable
+
+    from fastsegformer_mm.utils import inference_shape, measure
+
     cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict(config_options(args.cfg_options) or {})
     shape, source = inference_shape(cfg)
     if args.shape:
         shape, source = (args.shape[0], args.shape[-1]), '--shape'

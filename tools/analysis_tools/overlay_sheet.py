@@ -4,8 +4,8 @@ An image or label that cannot be read is named and left out. Exit code 0: all co
 read; 1: some could not; or nothing was drawn.
 
 Examples:
-    python tools/analysis_tools/overlay_sheet.py CONFIG CHECKPOINT --out sheet.png
-    python tools/analysis_tools/overlay_sheet.py CONFIG CHECKPOINT --out sheet.png \
+    fastsegformer overlay-sheet CONFIG CHECKPOINT --out sheet.png
+    fastsegformer overlay-sheet CONFIG CHECKPOINT --out sheet.png \
         --images photo.jpg folder/of/photos
 """
 
@@ -13,18 +13,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmcv
-import numpy as np
-import torch
-from mmengine import Config, DictAction
-from mmengine.registry import init_default_scope
-from mmseg.apis import inference_model, init_model
-from mmseg.registry import DATASETS
-
-import robust_training  # noqa: F401 - init_model reads the checkpoint safely
-from fastsegformer_mm.utils.names import escaped
-from fastsegformer_mm.visualization import overlay_sheet, pick_samples
-from fastsegformer_mm.visualization.drawing import background_class
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
 SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
@@ -37,7 +27,7 @@ def parse_args():
         description='Draw image, label and prediction of some samples side by side, '
         'with a legend. Samples of a split are chosen so that every class is shown.'
     )
-    parser.add_argument('config', help='config file of the network')
+    parser.add_argument('config', type=find_config, help='config file of the network')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--out', type=Path, required=True, help='picture to write, .png or .jpg'
@@ -63,17 +53,8 @@ def parse_args():
         default=224,
         help='longer side of a picture on the sheet in pixels (default: 224)',
     )
-    parser.add_argument(
-        '--device',
-        default='cuda:0' if torch.cuda.is_available() else 'cpu',
-        help='default: cuda:0 if there is one, else cpu',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings to override in the config, as key=value',
-    )
+    parser.add_argument('--device', help='default: cuda:0 if there is one, else cpu')
+    add_config_options(parser)
     args = parser.parse_args()
     if args.num < 1:
         parser.error(f'--num is {args.num}: expected 1 or more')
@@ -100,6 +81,8 @@ def dataset_config(cfg, split):
 
 def class_meta(cfg, split, model):
     """Names and colours of the classes: the config's dataset, else the checkpoint."""
+    from mmseg.registry import DATASETS
+
     if cfg.get(f'{split}_dataloader'):
         meta = DATASETS.build(
             dict(dataset_config(cfg, split), lazy_init=True, pipeline=[])
@@ -116,6 +99,12 @@ def samples_of_split(cfg, split, num):
         tuple[list, list[str]]: Path, image (RGB) and label of each sample; a line a
         sample that cannot be read.
     """
+    import numpy as np
+    from mmseg.registry import DATASETS
+
+    from fastsegformer_mm.visualization import pick_samples
+    from fastsegformer_mm.visualization.drawing import background_class
+
     config = dataset_config(cfg, split)
     config['pipeline'] = [
         step for step in config['pipeline'] if step['type'] in LOADERS
@@ -146,6 +135,8 @@ def samples_of_split(cfg, split, num):
 
 def samples_of_paths(paths, num):
     """Path and image of files and of the images in folders, and what is unreadable."""
+    import mmcv
+
     files = []
     for path in paths:
         if path.is_dir():
@@ -181,15 +172,26 @@ def main():
     for path in (args.config, args.checkpoint):
         if not Path(path).is_file():
             sys.exit(f'error: {path}: no such file')
+    quiet()
+    import mmcv
+    import torch
+    from mmengine import Config
+    from mmengine.registry import init_default_scope
+    from mmseg.apis import inference_model, init_model
+
+    import robust_training  # noqa: F401 - init_model reads the checkpoint safely
+    from fastsegformer_mm.utils.names import escaped
+    from fastsegformer_mm.visualization import overlay_sheet
+
+    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict(config_options(args.cfg_options) or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if args.images:
         samples, failures = samples_of_paths(args.images, args.num)
     else:
         samples, failures = samples_of_split(cfg, args.split, args.num)
-    model = init_model(cfg, args.checkpoint, device=args.device)
+    model = init_model(cfg, args.checkpoint, device=device)
     classes, palette = class_meta(cfg, args.split, model)
     drawn, predictions = [], []
     for sample in samples:

@@ -3,13 +3,8 @@
 import argparse
 import math
 
-from mmengine import Config, DictAction
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-from prettytable import PrettyTable
-
-from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
-from fastsegformer_mm.engine.non_finite.replay import read_record, replay
+from fastsegformer_cli.options import add_config_options, config_options, find_config
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args():
@@ -20,7 +15,7 @@ def parse_args():
         epilog='The exit code is 0 where the same losses are not finite as in the '
         'training, else 1.',
     )
-    parser.add_argument('config', help='config file of the training')
+    parser.add_argument('config', type=find_config, help='config file of the training')
     parser.add_argument('file', help='WORK_DIR/non_finite/iter_N.pth')
     parser.add_argument(
         '--device',
@@ -28,20 +23,23 @@ def parse_args():
         help='where to compute, as cuda:0. Values are the same to the bit only on '
         'the device of the training. Default: cpu',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='settings to override in the config, as key=value',
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    quiet()
+    from mmengine import Config
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import MODELS
+    from prettytable import PrettyTable
+
+    from fastsegformer_mm.engine.checkpoint.errors import CheckpointError
+    from fastsegformer_mm.engine.non_finite.replay import read_record, replay
+
     cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg.merge_from_dict(config_options(args.cfg_options) or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if 'data_preprocessor' in cfg:
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)

@@ -20,9 +20,9 @@ All masks are converted before the first one is put into DST: an error leaves
 nothing behind.
 
 Examples:
-    python tools/dataset_converters/color_masks_to_index.py masks \
+    fastsegformer import-color-masks masks \
         data/navel_orange/SegmentationClass --palette-from NavelOrangeDataset
-    python tools/dataset_converters/color_masks_to_index.py masks \
+    fastsegformer import-color-masks masks \
         data/mine/SegmentationClass --colors 0,0,0 255,0,0 --tolerance 60
 """
 
@@ -33,9 +33,38 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from rich.progress import track
+from fastsegformer_cli.quiet import quiet
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', help='folder of the masks, or one mask')
+    parser.add_argument('dst', help='folder for the index PNGs')
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument('--palette-from', metavar='DATASET',
+                        help='registered dataset, e.g. NavelOrangeDataset')
+    source.add_argument('--colors', nargs='+', metavar='R,G,B',
+                        help='colour of each class, in the order of the classes')
+    parser.add_argument('--tolerance', type=float, default=0,
+                        help='largest distance of a colour from its class, Euclidean '
+                        'in 8-bit RGB (default: 0, exact)')
+    parser.add_argument('--alpha', choices=('background', 'ignore'),
+                        default='background', help='what transparent pixels are')
+    parser.add_argument('--trust', choices=('check', 'indices', 'colors'),
+                        default='check',
+                        help='what counts in a palette or grey mask')
+    parser.add_argument('--force', action='store_true', help='overwrite masks in DST')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    # --help and a wrong argument are answered before the imports below
+    parse_args()
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from rich.progress import track  # noqa: E402
 
 SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.jpg', '.jpeg', '.gif')
 IGNORE = 255
@@ -59,6 +88,7 @@ def registered_palette(name: str) -> list:
     """Colours of a dataset registered with MMSegmentation."""
     # Imported here, as colours given by hand need none of these; the first and the
     # last register the datasets.
+    quiet()
     import mmseg.datasets
     from mmseg.registry import DATASETS
 
@@ -312,25 +342,7 @@ def convert(src, dst, palette, tolerance: float = 0, alpha: str = 'background',
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='folder of the masks, or one mask')
-    parser.add_argument('dst', help='folder for the index PNGs')
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument('--palette-from', metavar='DATASET',
-                        help='registered dataset, e.g. NavelOrangeDataset')
-    source.add_argument('--colors', nargs='+', metavar='R,G,B',
-                        help='colour of each class, in the order of the classes')
-    parser.add_argument('--tolerance', type=float, default=0,
-                        help='largest distance of a colour from its class, Euclidean '
-                        'in 8-bit RGB (default: 0, exact)')
-    parser.add_argument('--alpha', choices=('background', 'ignore'),
-                        default='background', help='what transparent pixels are')
-    parser.add_argument('--trust', choices=('check', 'indices', 'colors'),
-                        default='check',
-                        help='what counts in a palette or grey mask')
-    parser.add_argument('--force', action='store_true', help='overwrite masks in DST')
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
     if args.colors:
         palette = [parse_color(text) for text in args.colors]
     else:

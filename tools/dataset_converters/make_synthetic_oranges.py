@@ -1,16 +1,13 @@
 """Make a seeded set of synthetic navel oranges in VOC layout.
 
 Example:
-    python tools/dataset_converters/make_synthetic_oranges.py \
-        data/synthetic_oranges --num 100 --seed 0
+    fastsegformer synthetic-oranges data/synthetic_oranges --num 100 --seed 0
 """
 import argparse
 import sys
 import time
 
-from mmengine.utils import ProgressBar
-
-from fastsegformer_mm.datasets.synthetic import write_set
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args():
@@ -37,6 +34,11 @@ def parse_args():
 
 def main():
     args = parse_args()
+    quiet()
+    from mmengine.utils import ProgressBar
+
+    from fastsegformer_mm.datasets.synthetic import write_set
+
     start = time.time()
     bar = ProgressBar(args.num) if sys.stdout.isatty() else None
     try:

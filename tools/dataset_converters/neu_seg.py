@@ -18,9 +18,8 @@ once every file has been checked and written: a run that fails or is interrupted
 nothing behind.
 
 Example:
-    python tools/dataset_converters/neu_seg.py NEU_Seg.zip data/neu_seg
-    python tools/dataset_converters/neu_seg.py NEU_Seg.zip data/neu_seg_new \\
-        --without-copies
+    fastsegformer import-neu-seg NEU_Seg.zip data/neu_seg
+    fastsegformer import-neu-seg NEU_Seg.zip data/neu_seg_new --without-copies
 """
 
 import argparse
@@ -32,15 +31,33 @@ import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from PIL import Image
-from rich.progress import track
+from fastsegformer_cli.quiet import quiet
 
-from fastsegformer_mm.datasets.checks.near_copies import (
-    find_near_copies,
-    fingerprint,
-    groups_of_copies,
-)
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('src', help='NEU_Seg.zip, or the folder it unpacks to')
+    parser.add_argument('dst', nargs='?', default='data/neu_seg',
+                        help='folder to make (default: %(default)s)')
+    parser.add_argument('--val-ratio', type=float, default=0.1,
+                        help='share of the training images (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the validation split')
+    parser.add_argument('--force', action='store_true', help='replace DST')
+    parser.add_argument(
+        '--without-copies', action='store_true',
+        help='leave out training images that are turned copies of test images, and '
+        'keep the copies of a picture together in train or in val')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    # --help and a wrong argument are answered before the imports below
+    parse_args()
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from rich.progress import track  # noqa: E402
 
 CLASSES = ('background', 'inclusion', 'patch', 'scratch')
 # folder and suffix of the two kinds of file
@@ -174,6 +191,11 @@ def copies_apart(prints: dict, classes: dict, ratio: float, seed: int) -> tuple:
         prints (dict): Fingerprints by stem, of 'training' and of 'test'.
         classes (dict): The classes in each training label, by stem.
     """
+    from fastsegformer_mm.datasets.checks.near_copies import (
+        find_near_copies,
+        groups_of_copies,
+    )
+
     stems = sorted(prints['training'])
     pictures = [prints['training'][stem] for stem in stems]
     leaked = {stems[copy.index] for copy in find_near_copies(
@@ -263,6 +285,10 @@ def check_target(src: Path, dst: Path, force: bool) -> None:
 def write(source, files: dict, root: Path, val_ratio: float, seed: int,
           without_copies: bool) -> dict:
     """Check all pairs, copy them below ``root``; the number of each split."""
+    if without_copies:
+        # imported here, as it takes seconds
+        quiet()
+        from fastsegformer_mm.datasets.checks.near_copies import fingerprint
     for split in ('train', 'val', 'test'):
         for kind in KINDS:
             (root / kind / split).mkdir(parents=True)
@@ -319,20 +345,7 @@ def report(name: str, problems: list, shown: int = 10) -> str:
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('src', help='NEU_Seg.zip, or the folder it unpacks to')
-    parser.add_argument('dst', nargs='?', default='data/neu_seg',
-                        help='folder to make (default: %(default)s)')
-    parser.add_argument('--val-ratio', type=float, default=0.1,
-                        help='share of the training images (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='of the validation split')
-    parser.add_argument('--force', action='store_true', help='replace DST')
-    parser.add_argument(
-        '--without-copies', action='store_true',
-        help='leave out training images that are turned copies of test images, and '
-        'keep the copies of a picture together in train or in val')
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
     counts = convert(args.src, args.dst, args.val_ratio, args.seed, args.force,
                      args.without_copies)
     sizes = ', '.join(f'{name} {count}' for name, count in counts.items())

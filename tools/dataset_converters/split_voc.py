@@ -10,8 +10,8 @@ a line, to ``ROOT/ImageSets/Segmentation/{train,val,test}.txt``. The same seed
 gives the same split, whatever the order of the folder.
 
 Examples:
-    python tools/dataset_converters/split_voc.py data/mine --ratios 8 2
-    python tools/dataset_converters/split_voc.py data/navel_orange --balanced \
+    fastsegformer split data/mine --ratios 8 2
+    fastsegformer split data/navel_orange --balanced \
         --classes background sunburn ulcer 'wind scarring'
 """
 
@@ -20,9 +20,35 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-from rich.progress import track
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', help='folder with JPEGImages and SegmentationClass')
+    parser.add_argument('--ratios', type=float, nargs='+', default=[6, 2, 2],
+                        help='shares of train, val, test (default: 6 2 2)')
+    parser.add_argument('--seed', type=int, default=0, help='of the choice')
+    parser.add_argument('--balanced', action='store_true',
+                        help='share out every class in proportion')
+    parser.add_argument('--out', default='ImageSets/Segmentation',
+                        help='folder of the split files in ROOT (%(default)s)')
+    parser.add_argument('--classes', nargs='+', metavar='NAME',
+                        help='names in the order of the labels')
+    parser.add_argument('--skip-unlabelled', action='store_true',
+                        help='leave images without a label out')
+    parser.add_argument('--img-suffix', default='.jpg',
+                        help='how the names of the images end (%(default)s)')
+    parser.add_argument('--force', action='store_true', help='overwrite split files')
+    return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    # --help and a wrong argument are answered before the imports below
+    parse_args()
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from rich.progress import track  # noqa: E402
 
 SPLITS = ('train', 'val', 'test')
 IGNORE = 255
@@ -316,24 +342,7 @@ def split(root, ratios=(6, 2, 2), seed: int = 0, balanced: bool = False,
 
 
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', help='folder with JPEGImages and SegmentationClass')
-    parser.add_argument('--ratios', type=float, nargs='+', default=[6, 2, 2],
-                        help='shares of train, val, test (default: 6 2 2)')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice')
-    parser.add_argument('--balanced', action='store_true',
-                        help='share out every class in proportion')
-    parser.add_argument('--out', default='ImageSets/Segmentation',
-                        help='folder of the split files in ROOT (%(default)s)')
-    parser.add_argument('--classes', nargs='+', metavar='NAME',
-                        help='names in the order of the labels')
-    parser.add_argument('--skip-unlabelled', action='store_true',
-                        help='leave images without a label out')
-    parser.add_argument('--img-suffix', default='.jpg',
-                        help='how the names of the images end (%(default)s)')
-    parser.add_argument('--force', action='store_true', help='overwrite split files')
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
     split(args.root, args.ratios, args.seed, args.balanced, args.out, args.classes,
           args.skip_unlabelled, args.img_suffix, args.force)
 

@@ -1,29 +1,28 @@
 """Serve a page that segments pictures, videos and what a camera sees.
 
 Examples:
-    python tools/demo/app.py model.onnx
-    python tools/demo/app.py model.xml CONFIG.py=CHECKPOINT.pth --precision fp32
-    python tools/demo/app.py model.xml --host 0.0.0.0 --max-megapixels 12
+    fastsegformer page model.onnx
+    fastsegformer page model.xml CONFIG.py=CHECKPOINT.pth --precision fp32
+    fastsegformer page model.xml --host 0.0.0.0 --max-megapixels 12
 """
 
 import argparse
 import logging
 import signal
 import sys
-from dataclasses import fields
 
-from fastsegformer_mm.deploy.errors import DeployError
-from fastsegformer_mm.deploy.page.limits import Limits
-from fastsegformer_mm.deploy.page.models import Models, ModelSource
+from fastsegformer_cli.options import BACKENDS, PRECISIONS
+from fastsegformer_cli.quiet import quiet
 
-HELP = {
-    'megabytes': 'of an upload',
-    'megapixels': "of a picture or a video's frame",
-    'seconds': 'of a video',
-    'frames': 'of a video',
-    'queue': 'requests that wait',
-    'concurrency': 'requests that are worked on at once',
-    'visitors': 'browser windows whose last upload stays in memory',
+# those of fastsegformer_mm.deploy.page.limits: type, default, what it limits
+LIMITS = {
+    'megabytes': (float, 50, 'of an upload'),
+    'megapixels': (float, 50, "of a picture or a video's frame"),
+    'seconds': (float, 60, 'of a video'),
+    'frames': (int, 1800, 'of a video'),
+    'queue': (int, 16, 'requests that wait'),
+    'concurrency': (int, 2, 'requests that are worked on at once'),
+    'visitors': (int, 16, 'browser windows whose last upload stays in memory'),
 }
 
 
@@ -36,12 +35,13 @@ def parse_args():
         'models',
         nargs='+',
         metavar='MODEL',
-        help='MODEL.onnx, MODEL.xml or CONFIG.py=CHECKPOINT.pth; the page lets choose',
+        help='MODEL.onnx, MODEL.xml or CONFIG.py=CHECKPOINT.pth; of several, '
+        'one is selected in the page',
     )
     parser.add_argument(
         '--backend',
         default='auto',
-        choices=('auto', 'torch', 'compile', 'onnxruntime', 'openvino'),
+        choices=BACKENDS,
         help='runtime (default: auto)',
     )
     parser.add_argument('--device', default='auto', help="'cpu' or 'cuda:N'")
@@ -49,7 +49,7 @@ def parse_args():
     parser.add_argument(
         '--precision',
         default='auto',
-        choices=('auto', 'fp32', 'bf16', 'fp16', 'int8'),
+        choices=('auto', *PRECISIONS),
         help='what the models start in (default: auto)',
     )
     parser.add_argument(
@@ -59,23 +59,29 @@ def parse_args():
         '(default: 127.0.0.1, this machine only)',
     )
     parser.add_argument('--port', type=int, default=7860, help='default: 7860')
-    for field in fields(Limits):
+    for name, (kind, default, text) in LIMITS.items():
         parser.add_argument(
-            f'--max-{field.name}',
-            dest=field.name,
-            type=field.type,
-            default=field.default,
+            f'--max-{name}',
+            dest=name,
+            type=kind,
+            default=default,
             metavar='N',
-            help=f'{HELP[field.name]} (default: {field.default})',
+            help=f'{text} (default: {default})',
         )
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
+    # imports that take seconds come after the command line
+    quiet()
+    from fastsegformer_mm.deploy.errors import DeployError
+    from fastsegformer_mm.deploy.page.limits import Limits
+    from fastsegformer_mm.deploy.page.models import Models, ModelSource
+
     logging.basicConfig(level=logging.WARNING)
     try:
-        limits = Limits(**{f.name: getattr(args, f.name) for f in fields(Limits)})
+        limits = Limits(**{name: getattr(args, name) for name in LIMITS})
         sources = [ModelSource.parse(text) for text in args.models]
         # here: without Gradio a wrong argument is told in no time
         from fastsegformer_mm.deploy.page.server import PageServer, is_loopback

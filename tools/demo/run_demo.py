@@ -13,9 +13,6 @@ import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = 'configs/distill/demo/'
 TEACHER = CONFIGS + 'att-unet_swin-half_1xb8-200i_synthetic-oranges-224x224.py'
@@ -82,6 +79,9 @@ class Demo:
 
     def report(self):
         """The three, and what the distillation was worth."""
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table(title='synthetic oranges, test split, percent')
         table.add_column('network')
         for column in ('mIoU', 'mPA', 'mPrecision', 'training'):

@@ -9,10 +9,10 @@ Exit code 0: written. 1: it differs by more than allowed, and was not written; w
 there stays. 2: it could not be made. 130: it was stopped, and left nothing.
 
 Examples:
-    python tools/deployment/export.py CONFIG CHECKPOINT --out orange.onnx
-    python tools/deployment/export.py CONFIG CHECKPOINT --format openvino \
+    fastsegformer export CONFIG CHECKPOINT --out orange.onnx
+    fastsegformer export CONFIG CHECKPOINT --format openvino \
         --precision bf16 --with-pre --with-post --out orange.xml
-    python tools/deployment/export.py CONFIG CHECKPOINT --format openvino \
+    fastsegformer export CONFIG CHECKPOINT --format openvino \
         --precision int8 --max-drop 0.2 --split val --num 0 --out orange_int8.xml
 """
 
@@ -21,27 +21,25 @@ import signal
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-from rich.console import Console
-
-from fastsegformer_mm.deploy.export import (
-    ExportOptions,
-    ParityError,
-    export_model,
-    report_path,
+from fastsegformer_cli.options import (
+    PRECISIONS,
+    add_config_options,
+    config_options,
+    find_config,
 )
-from fastsegformer_mm.deploy.export.options import PRECISIONS, SUFFIX
-from fastsegformer_mm.deploy.export.table import parity_table
+from fastsegformer_cli.quiet import quiet
+
+FORMATS = ('onnx', 'openvino')
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of the network')
+    parser.add_argument('config', type=find_config, help='config of the network')
     parser.add_argument('checkpoint', help='its weights')
     parser.add_argument('--out', required=True, type=Path, help='.onnx or .xml')
-    parser.add_argument('--format', choices=SUFFIX, help="default: --out's ending")
+    parser.add_argument('--format', choices=FORMATS, help="default: --out's ending")
     parser.add_argument(
         '--shape',
         nargs='+',
@@ -94,17 +92,14 @@ def parse_args(argv=None):
         default=100,
         help='compare on so many, evenly spread; 0 for all (default: %(default)s)',
     )
-    parser.add_argument(
+    add_config_options(
+        parser,
         '--tolerance',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='allow this: logits (difference as share of the largest), equal (share of '
+        'allow this: logits (difference as share of the largest), equal (share of '
         'pixels), miou (points lost), as in equal=0.998',
     )
     parser.add_argument('--threads', type=int, help='of the runtime (default: all)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_config_options(parser)
     return parser.parse_args(argv)
 
 
@@ -117,6 +112,19 @@ def shape_of(values):
 
 def main(argv=None):
     args = parse_args(argv)
+    # imports that take seconds come after the command line
+    quiet()
+    from rich.console import Console
+
+    from fastsegformer_mm.deploy.export import (
+        ExportOptions,
+        ParityError,
+        export_model,
+        report_path,
+    )
+    from fastsegformer_mm.deploy.export.options import SUFFIX
+    from fastsegformer_mm.deploy.export.table import parity_table
+
     by_ending = {suffix: name for name, suffix in SUFFIX.items()}
     options = ExportOptions(
         format=args.format or by_ending.get(args.out.suffix, 'onnx'),
@@ -128,7 +136,7 @@ def main(argv=None):
         reparameterize=not args.no_reparameterize,
         calibration=args.calibration,
         max_drop=args.max_drop,
-        tolerance=args.tolerance,
+        tolerance=config_options(args.tolerance) or {},
         split=args.split,
         images=args.images,
         labels=args.labels,
@@ -141,7 +149,11 @@ def main(argv=None):
     title = f'{args.out.name}: {options.format}, {options.precision}'
     try:
         found = export_model(
-            args.config, args.checkpoint, args.out, options, args.cfg_options
+            args.config,
+            args.checkpoint,
+            args.out,
+            options,
+            config_options(args.cfg_options),
         )
     except ParityError as error:
         console.print(parity_table(error.parity, title))

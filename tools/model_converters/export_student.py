@@ -2,7 +2,7 @@
 
 import argparse
 
-from fastsegformer_mm.distillation.export import export_student
+from fastsegformer_cli.quiet import quiet
 
 
 def parse_args():
@@ -20,6 +20,9 @@ def parse_args():
 
 def main():
     args = parse_args()
+    quiet()
+    from fastsegformer_mm.distillation.export import export_student
+
     try:
         out = export_student(args.src, args.dst)
     except (OSError, ValueError) as error:

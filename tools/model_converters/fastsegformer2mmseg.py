@@ -1,10 +1,11 @@
 """Convert official checkpoints of FastSegFormer to MMEngine's layout."""
 
-from fastsegformer_mm.models.conversion import run_command
+from fastsegformer_cli.options import conversion_parser
+from fastsegformer_cli.quiet import quiet
 
 
 def main():
-    run_command(
+    parser = conversion_parser(
         "Convert an official checkpoint to MMEngine's layout, "
         "{'state_dict': ..., 'meta': ...}. The network is recognised by its keys: "
         'FastSegFormer in all its forms, its Swin-Att-UNet teachers, and ImageNet '
@@ -13,6 +14,11 @@ def main():
         "backbone's DST has bare keys, for the backbone's "
         "init_cfg=dict(type='Pretrained', checkpoint='DST'), without a prefix.",
     )
+    args = parser.parse_args()
+    quiet()
+    from fastsegformer_mm.models.conversion import run_command
+
+    run_command(args)
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 ``python -m mff_metal.conversion SRC DST [--force] [--dataset NEUSegDataset]``
 """
 
+from fastsegformer_cli.options import conversion_parser
 from fastsegformer_mm.models.conversion import Network, run_command
 from fastsegformer_mm.models.conversion.network import (
     count,
@@ -185,12 +186,12 @@ def _decoder_modules(official, ours):
 
 def main():
     """The command line."""
-    run_command(
+    parser = conversion_parser(
         'Convert an official checkpoint of MFF-Metal, student or teacher, or of '
         "LMFFNet to MMEngine's layout, {'state_dict': ..., 'meta': ...}: for load_from "
-        'and for the test tools.',
-        recognise=recognise,
+        'and for the test tools.'
     )
+    run_command(parser.parse_args(), recognise)
 
 
 if __name__ == '__main__':
