@@ -141,7 +141,7 @@ def main():
             'variants': [{**vars(r), 'median_seconds': r.median} for r in results],
         }
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(report, indent=2))
+        args.out.write_text(json.dumps(report, indent=2), encoding='utf-8')
         console.print(f'wrote {args.out}')
 
 

@@ -88,7 +88,7 @@ def is_picture(file: str) -> bool:
 
 def _pattern(image, label):
     """What stands before and after the part that names of a pair share."""
-    image_folder, label_folder = (str(Path(p).parent) for p in (image, label))
+    image_folder, label_folder = Path(image).parent, Path(label).parent
     a, b = Path(image).name, Path(label).name
     shared = 0
     while shared < min(len(a), len(b)) and a[shared] == b[shared]:
@@ -99,16 +99,17 @@ def _pattern(image, label):
     # 'x.jpg' and 'x.png' share the dot
     shared = shared - 1 if shared and a[shared - 1] == '.' else shared
     # subfolders that both have are part of the name
-    image_parts, label_parts = Path(image_folder).parts, Path(label_folder).parts
+    image_parts, label_parts = image_folder.parts, label_folder.parts
     while (image_parts[:-1] and label_parts[:-1]
            and image_parts[-1] == label_parts[-1] and image_parts != label_parts):
         image_parts, label_parts = image_parts[:-1], label_parts[:-1]
-    starts = (str(Path(*parts)) + '/' if parts else ''
+    starts = (Path(*parts).as_posix() + '/' if parts else ''
               for parts in (image_parts, label_parts))
     return tuple(zip(starts, (a[shared:], b[shared:])))
 
 
 def _between(file, start, end):
+    file = Path(file).as_posix()
     fits = file.startswith(start) and file.endswith(end)
     return file[len(start):len(file) - len(end)] if fits else None
 

@@ -216,7 +216,8 @@ def write_set(dst,
         lists['trainval'] = sorted(lists['train'] + lists['val'])
         for split, members in lists.items():
             path = partial / 'ImageSets/Segmentation' / f'{split}.txt'
-            path.write_text(''.join(f'{name}\n' for name in members))
+            path.write_text(
+                ''.join(f'{name}\n' for name in members), encoding='utf-8')
         record = {
             'made_by': 'tools/dataset_converters/make_synthetic_oranges.py',
             'fastsegformer_mm': __version__,
@@ -234,7 +235,8 @@ def write_set(dst,
                 CLASSES[c]: round(100 * sum(int(p[c]) for p in pixels)
                                   / (num * size * size), 3)
                 for c in range(len(CLASSES))}}
-        (partial / RECORD).write_text(json.dumps(record, indent=2) + '\n')
+        (partial / RECORD).write_text(
+            json.dumps(record, indent=2) + '\n', encoding='utf-8')
         _swap_in(partial, dst)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

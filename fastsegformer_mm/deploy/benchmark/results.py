@@ -147,7 +147,7 @@ def read_miou(specs: Sequence[str]) -> dict[str, float]:
         try:
             if Path(text).is_file():
                 # a file of records, one a line, holds the last test's at its end
-                lines = Path(text).read_text().strip()
+                lines = Path(text).read_text(encoding='utf-8').strip()
                 try:
                     content = json.loads(lines)
                 except ValueError:
@@ -181,7 +181,7 @@ def read_runs(paths: Sequence) -> list[dict]:
     runs = {}
     for path in paths:
         try:
-            content = json.loads(Path(path).read_text())
+            content = json.loads(Path(path).read_text(encoding='utf-8'))
             if content['format'] != FORMAT:
                 raise ValueError(f'format {content["format"]}')
             runs.update({run['run']: run for run in content['runs']})

@@ -103,7 +103,7 @@ def export_model(
                 )
             report = Path(folder, 'report.json')
             content = _report(found, card, options, versions)
-            report.write_text(json.dumps(content, indent=2))
+            report.write_text(json.dumps(content, indent=2), encoding='utf-8')
             _keep(build.model, report, out)
     finally:
         share.close()

@@ -88,6 +88,7 @@ class PageServer:
 
     def _launch(self, limits, host, port):
         theme = gr.themes.Default(primary_hue='blue', font=FONTS, font_mono=MONO_FONTS)
+        script = (ASSETS / 'page.js').read_text(encoding='utf-8')
         guard = Middleware(Guard, most=limits.bytes)
         try:
             _, self.address, _ = self._blocks.launch(
@@ -103,7 +104,7 @@ class PageServer:
                 },
                 theme=theme,
                 css_paths=[ASSETS / 'page.css'],
-                head=f'<script>{(ASSETS / "page.js").read_text()}</script>',
+                head=f'<script>{script}</script>',
                 prevent_thread_lock=True,
                 quiet=True,
                 share=False,

@@ -214,6 +214,6 @@ def _handler_kept(number):
 def _short_folder():
     base = tempfile.gettempdir()
     # mkdtemp adds 12 characters
-    if len(base) + 12 > LONGEST_FOLDER:
+    if os.name == 'posix' and len(base) + 12 > LONGEST_FOLDER:
         base = '/tmp'
     return tempfile.mkdtemp(prefix='fsf', dir=base)

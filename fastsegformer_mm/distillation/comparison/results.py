@@ -115,7 +115,7 @@ def read_json(path) -> dict | None:
         ComparisonError: It is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError:
         return None
     except ValueError as error:
