@@ -3,19 +3,20 @@
 # make lint    ruff and codespell
 # make clean   build output, caches, environments
 #
-# STACK=openmmlab does the same on the upstream stack. Both targets set up what
-# they need: a virtual environment pinned by constraints/$(STACK).txt.
+# STACK=openmmlab does the same on the upstream stack, STACK=openmmlab-torch2.1 on it
+# with torch 2.1 and NumPy 1.26. Each target sets up what it needs: a virtual
+# environment pinned by constraints/$(STACK).txt, with python3 or PYTHON=...
 
 STACK ?= onedl
-PYTHON ?= python3
+STACKS := $(patsubst constraints/%.txt,%,$(wildcard constraints/*.txt))
 # a file of tests to a core, up to four; each test is happy with one thread
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
-ifeq ($(filter $(STACK),onedl openmmlab),)
-$(error STACK=$(STACK): it is onedl (the default) or openmmlab)
+ifeq ($(filter $(STACK),$(STACKS)),)
+$(error STACK=$(STACK): it is one of $(STACKS); the default is onedl)
 endif
 
-VENV := $(if $(filter openmmlab,$(STACK)),.venv-openmmlab,.venv)
+VENV := .venv$(if $(filter-out onedl,$(STACK)),-$(STACK))
 BIN := $(CURDIR)/$(VENV)/bin
 READY := $(VENV)/.installed
 
@@ -38,5 +39,5 @@ $(READY): constraints/$(STACK).txt constraints/install.sh setup.py
 	PYTHON="$(PYTHON)" constraints/install.sh "$(STACK)" "$(VENV)"
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .venv .venv-openmmlab
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache $(STACKS:%=.venv-%) .venv
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,6 +8,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import set_random_seed
 from mmengine.visualization import Visualizer
 
+import fastsegformer_mm  # noqa: F401  with mmcv-lite it comes before mmseg
+
 # what MMEngine keeps of each run for the rest of the process
 MANAGERS = (DefaultScope, MessageHub, MMLogger, Visualizer)
 

@@ -107,13 +107,15 @@ EXTRAS = {
         'onedl-mmpretrain>=1.3.6,<1.4',
         'onedl-mim>=0.5.1',
     ],
-    # upstream; mmcv is built from source where OpenMMLab has no wheel for the
-    # torch installed. MMSegmentation 1.2.2 needs ftfy and regex, undeclared.
+    # upstream. mmcv-lite is mmcv without its compiled operators, which nothing here
+    # needs; one who has mmcv itself installs without this extra, as the two would
+    # overwrite each other. MMSegmentation 1.2.2 asserts mmcv < 2.2, and needs ftfy
+    # and regex, undeclared.
     'openmmlab': [
         'torch>=2.0',
         'torchvision',
         'mmengine>=0.10.7,<0.11',
-        'mmcv>=2.1.0,<2.2',
+        'mmcv-lite>=2.1.0,<2.2',
         'mmsegmentation>=1.2.2,<1.3',
         'mmpretrain>=1.2.0,<1.3',
         'openmim>=0.3.9',

@@ -3,13 +3,23 @@
 Two stacks share their import names: OneDL's maintained forks
 (``onedl-mmsegmentation`` ...) and upstream OpenMMLab (``mmsegmentation`` ...).
 Modules are looked at, not distributions, so either will do.
+
+Nothing here needs MMCV's compiled operators. Upstream's MMSegmentation imports three
+of them as it is imported itself, though only SAN, MaskFormer and FocalLoss on a GPU use
+them; with mmcv-lite it is shown stand-ins for as long as it looks, as OneDL's does by
+itself.
 """
 
 import importlib
+import importlib.util
+import sys
+import types
+from pathlib import Path
 
 from packaging.version import Version
 
-# module: (first supported version, first version that is not)
+# module: (first supported version, first version that is not). MMSegmentation asserts
+# more: upstream's takes mmcv < 2.2 alone, OneDL's comes with mmcv 2.3
 SUPPORTED = {
     'mmengine': ('0.10.7', '0.11'),
     'mmcv': ('2.1.0', '2.4'),
@@ -56,3 +66,51 @@ def check_stack():
                 f'{name} {found}. Install a stack of supported versions:\n'
                 f'{INSTALL_LINES}'
             )
+    # OneDL's, from 1.3 on, does by itself without them
+    upstream = Version(sys.modules['mmseg'].__version__) < Version('1.3')
+    if upstream and importlib.util.find_spec('mmcv._ext') is None:
+        _import_mmseg_without_ops()
+
+
+def _import_mmseg_without_ops():
+    """Import MMSegmentation where mmcv.ops cannot be imported.
+
+    ``point_sample`` needs no compiled code and is taken from its file. The names that
+    MMSegmentation can do without are absent. Nothing is left of it afterwards, so that
+    others find mmcv.ops as absent as it is.
+    """
+    ops = types.ModuleType('mmcv.ops')
+    ops.sigmoid_focal_loss = _sigmoid_focal_loss
+    ops.point_sample = _point_sample()
+
+    ops.__getattr__ = _absent
+    sys.modules['mmcv.ops'] = ops
+    try:
+        importlib.import_module('mmseg.models')
+    finally:
+        del sys.modules['mmcv.ops']
+
+
+def _absent(name):
+    if name.startswith('__'):
+        raise AttributeError(name)
+    raise ModuleNotFoundError(f'{name} of mmcv.ops is not compiled', name='mmcv._ext')
+
+
+def _point_sample():
+    """mmcv.ops.point_sample, without the rest of mmcv.ops."""
+    mmcv = Path(sys.modules['mmcv'].__file__).parent
+    spec = importlib.util.spec_from_file_location(
+        'mmcv.ops.point_sample', mmcv / 'ops' / 'point_sample.py'
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.point_sample
+
+
+def _sigmoid_focal_loss(*args, **kwargs):
+    raise StackError(
+        'FocalLoss on a GPU runs an operator of mmcv, and this mmcv '
+        f'{sys.modules["mmcv"].__version__} was installed without them (mmcv-lite): '
+        'install mmcv of the same version with its operators, or another loss'
+    )

@@ -5,10 +5,23 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils._pytree import tree_map
+
+# PyTorch's formulas, {operator: function of tensors, from torch 2.2 on}
+FORMULAS = getattr(flop_counter, 'flop_registry', None)
+if FORMULAS is None:
+
+    def _of_tensors(formula):
+        def count(*args, out_val, **kwargs):
+            shapes = tree_map(flop_counter.get_shape, (args, kwargs, out_val))
+            return formula(*shapes[0], **shapes[1], out_shape=shapes[2])
+
+        return count
+
+    FORMULAS = {k: _of_tensors(v) for k, v in flop_counter.flop_mapping.items()}
 
 OTHER = '(between the parts)'
 
@@ -99,12 +112,12 @@ class MacCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         operator, part = func._overloadpacket, self._running[-1]
-        if operator in flop_registry:
+        if operator in FORMULAS:
             is_layer = any(
                 isinstance(a, torch.Tensor) and _storage(a) in self._weights
                 for a in args
             )
-            macs = flop_registry[operator](*args, **kwargs, out_val=out) // 2
+            macs = FORMULAS[operator](*args, **kwargs, out_val=out) // 2
             (self.weight_macs if is_layer else self.attention_macs)[part] += macs
         # a map of odd size was halved upwards
         elif operator in DOUBLINGS and all(
@@ -164,7 +177,17 @@ def _plain_attention():
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
+        with _math_attention():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
+
+
+def _math_attention():
+    try:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+    except ImportError:  # before torch 2.3
+        return torch.backends.cuda.sdp_kernel(
+            enable_flash=False, enable_mem_efficient=False
+        )
+    return sdpa_kernel(SDPBackend.MATH)

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 
 class Dataflow(TorchFunctionMode):
@@ -52,7 +52,7 @@ class Dataflow(TorchFunctionMode):
         finally:
             for handle in handles:
                 handle.remove()
-        for tensor in tree_leaves(output):
+        for tensor in tree_flatten(output)[0]:
             self._read[id(tensor)].append(self.OUTPUT)
 
     def _enter(self, module, inputs):
@@ -67,9 +67,9 @@ class Dataflow(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         # a size, a type or a flag is no reading of values; None may be a writing
-        if result is None or any(isinstance(r, Tensor) for r in tree_leaves(result)):
+        if result is None or any(isinstance(r, Tensor) for r in tree_flatten(result)[0]):
             reader = self._running[-1] if self._running else func
-            for tensor in tree_leaves((args, kwargs)):
+            for tensor in tree_flatten((args, kwargs))[0]:
                 if isinstance(tensor, Tensor):
                     self._alive.append(tensor)
                     self._read[id(tensor)].append(reader)
@@ -88,7 +88,7 @@ class Dataflow(TorchFunctionMode):
         return [
             reader
             for output in self._written[module]
-            for tensor in tree_leaves(output)
+            for tensor in tree_flatten(output)[0]
             for reader in self._read[id(tensor)]
         ]
 

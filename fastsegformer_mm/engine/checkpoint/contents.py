@@ -66,9 +66,11 @@ def kind_of(path: Path, name: str, trusted: bool = False) -> str:
     # the length of a JSON text in eight bytes, little endian, and that text
     if re.match(rb'.{6}\0\0\s*\{\s*"', head, re.S):
         return 'safetensors'
-    if LEGACY_MAGIC in head[:64]:
-        return 'pickle'
-    if trusted and tarfile.is_tarfile(path):
+    if tarfile.is_tarfile(path):
+        # torch.load takes it for one, also with the magic number in it
+        if trusted:
+            return 'pickle'
+    elif LEGACY_MAGIC in head[:64]:
         return 'pickle'
     raise CheckpointError(f'checkpoint {name!r} is {_other(head, path, size)}')
 

@@ -1,6 +1,7 @@
 """The one loader of checkpoints."""
 
 import collections
+import contextlib
 import logging
 import os
 import pickletools
@@ -10,10 +11,10 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
+from . import safe_globals
 from .contents import AGAIN, kind_of, some
 from .download import fetch
 from .errors import CheckpointError
-from .safe_globals import mmengine_globals
 from .tensors_file import read_safetensors
 
 # Asks for pickle, for one file, by its name.
@@ -65,8 +66,10 @@ def read_file(path: Path, name: str, map_location='cpu', trusted: bool = False):
         kind = kind_of(path, name, trusted)
         if kind == 'safetensors':
             return read_safetensors(path, name, map_location)
-        with mmengine_globals(), path.open('rb') as file:
-            return torch.load(file, map_location=map_location, weights_only=not trusted)
+        with path.open('rb') as file:
+            if trusted:
+                return torch.load(file, map_location=map_location, weights_only=False)
+            return safe_globals.safe_load(file, map_location)
     except CheckpointError:
         raise
     except OSError as error:
@@ -120,9 +123,10 @@ def _is_cut(path):
 
 def _foreign(path, text):
     """Names of what a file wants to build and may not; nothing is built."""
-    try:
-        with mmengine_globals():
+    found = []
+    # of an old or odd file torch does not tell them
+    if safe_globals.TORCH_HAS_ALLOW_LIST:
+        allowing = safe_globals.allowing_mmengine()
+        with allowing, contextlib.suppress(ValueError, RuntimeError):
             found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (AttributeError, ValueError, RuntimeError):  # old torch, old or odd file
-        found = []
     return sorted(found) or re.findall(r'GLOBAL (\S+)', text)[:1]

@@ -20,6 +20,7 @@ from fastsegformer_mm.engine.checkpoint import (
     read,
     read_checkpoint,
 )
+from fastsegformer_mm.engine.checkpoint.contents import LEGACY_MAGIC
 from fastsegformer_mm.engine.checkpoint.write import with_checksum
 
 WEIGHTS = {'stem.w': torch.arange(6.0).reshape(2, 3), 'head.b': torch.ones(3)}
@@ -58,10 +59,10 @@ def script():
     return buffer.getvalue()
 
 
-def tar():
+def tar(name=b'storages'):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode='w') as file:
-        file.addfile(tarfile.TarInfo('storages'))
+        file.addfile(tarfile.TarInfo(os.fsdecode(name)))
     return buffer.getvalue()
 
 
@@ -130,6 +131,7 @@ WRONG = {
     ),
     'pickle': (pickle.dumps({'a': 1}), r'is a pickle that torch\.save did not write'),
     'tar': (tar(), 'is a TAR archive, .* only pickle reads that'),
+    'tar-magic': (tar(LEGACY_MAGIC), 'is a TAR archive, .* only pickle reads that'),
     'gzip': (gzip.compress(saved()), 'is compressed by gzip: unpack it'),
     'safetensors-cut': (tensors()[:-4], r'is no whole safetensors file \(.*; \d+ byte'),
     'safetensors-head': (tensors()[:60], r'is no whole safetensors file \(.*; 60 byte'),
@@ -137,7 +139,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize('name', WRONG)
-def test_wrong_file(tmp_path, name):
+def test_wrong_file(tmp_path, name, allow_list):
     data, told = WRONG[name]
     path = tmp_path / f'{name}.pth'
     path.write_bytes(data)
@@ -151,7 +153,7 @@ def test_wrong_file(tmp_path, name):
 
 @pytest.mark.parametrize('place', [0.05, 0.3, 0.6, 0.9, 0.99])
 @pytest.mark.parametrize('made', [saved, legacy, tensors])
-def test_truncated_anywhere(tmp_path, made, place):
+def test_truncated_anywhere(tmp_path, made, place, allow_list):
     data = made()
     path = tmp_path / 'a.pth'
     path.write_bytes(data[: int(place * len(data))])
@@ -195,7 +197,7 @@ def same(content):
     [saved(), legacy(), with_checksum(saved()), tensors(epoch='4')],
     ids=['zip', 'legacy', 'checksum', 'safetensors'],
 )
-def test_sound_files(tmp_path, data, monkeypatch):
+def test_sound_files(tmp_path, data, monkeypatch, allow_list):
     """Whatever they are called, wherever they lie."""
     path = tmp_path / 'a.bin'
     path.write_bytes(data)
@@ -209,7 +211,7 @@ def test_sound_files(tmp_path, data, monkeypatch):
         assert same(read_checkpoint(path, map_location=place))
 
 
-def test_unsafe_pickle_by_name_only(tmp_path, monkeypatch):
+def test_unsafe_pickle_by_name_only(tmp_path, monkeypatch, allow_list):
     logged = []
     monkeypatch.setattr(read, 'print_log', lambda *args: logged.append(args))
     for name, made in (('zip', saved), ('legacy', legacy)):

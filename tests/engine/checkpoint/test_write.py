@@ -41,7 +41,7 @@ def path(tmp_path):
 
 def test_round_trip(path):
     assert [p.name for p in path.parent.iterdir()] == ['epoch_3.pth']
-    for content in (torch.load(path, mmap=True), read_checkpoint(path)):
+    for content in (torch.load(str(path), mmap=True), read_checkpoint(path)):
         assert torch.equal(content['state_dict']['w'], torch.arange(500.0))
         assert content['meta'] == {'iter': 7}
     assert verify_checksum(path) is True
