@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.overrides import TorchFunctionMode
 from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -102,7 +103,8 @@ class MacCounter(TorchDispatchMode):
         """Count what the network computes in this context."""
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
-            stack.enter_context(_plain_attention())
+            stack.enter_context(_math_attention())
+            stack.enter_context(_UnfusedLayers())
             for hook in (*self._light_hooks(), *self._part_hooks()):
                 stack.callback(hook.remove)
             with self:
@@ -168,22 +170,18 @@ def _storage(tensor):
     return tensor.untyped_storage().data_ptr()
 
 
-@contextmanager
-def _plain_attention():
-    """Have attention computed by operators that have a formula.
+class _UnfusedLayers(TorchFunctionMode):
+    """Does nothing; PyTorch's fused layers step back where functions are watched.
 
-    PyTorch's fused kernels for the CPU are not among them.
+    They have no formula.
     """
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with _math_attention():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
 
 
 def _math_attention():
+    """Attention by operators that have a formula; the fused kernels have none."""
     try:
         from torch.nn.attention import SDPBackend, sdpa_kernel
     except ImportError:  # before torch 2.3

@@ -52,7 +52,7 @@ class Dataflow(TorchFunctionMode):
         finally:
             for handle in handles:
                 handle.remove()
-        for tensor in tree_flatten(output)[0]:
+        for tensor in _leaves(output):
             self._read[id(tensor)].append(self.OUTPUT)
 
     def _enter(self, module, inputs):
@@ -67,9 +67,9 @@ class Dataflow(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         # a size, a type or a flag is no reading of values; None may be a writing
-        if result is None or any(isinstance(r, Tensor) for r in tree_flatten(result)[0]):
+        if result is None or any(isinstance(r, Tensor) for r in _leaves(result)):
             reader = self._running[-1] if self._running else func
-            for tensor in tree_flatten((args, kwargs))[0]:
+            for tensor in _leaves((args, kwargs)):
                 if isinstance(tensor, Tensor):
                     self._alive.append(tensor)
                     self._read[id(tensor)].append(reader)
@@ -88,7 +88,7 @@ class Dataflow(TorchFunctionMode):
         return [
             reader
             for output in self._written[module]
-            for tensor in tree_flatten(output)[0]
+            for tensor in _leaves(output)
             for reader in self._read[id(tensor)]
         ]
 
@@ -104,3 +104,8 @@ class Dataflow(TorchFunctionMode):
         """The one that reads its one output, None when there are none or several."""
         readers = self.readers(module)
         return readers[0] if len(readers) == 1 and self.runs_once(module) else None
+
+
+def _leaves(values):
+    # torch before 2.2 has no tree_leaves
+    return tree_flatten(values)[0]
