@@ -16,19 +16,19 @@ import sys
 import types
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-# module: (first supported version, first version that is not). MMSegmentation asserts
-# more: upstream's takes mmcv < 2.2 alone, OneDL's comes with mmcv 2.3
+# MMSegmentation 1.2.2 refuses mmcv 2.2
 SUPPORTED = {
-    'mmengine': ('0.10.7', '0.11'),
-    'mmcv': ('2.1.0', '2.4'),
-    'mmseg': ('1.2.2', '1.5'),
+    'mmengine': '>=0.10.7,<0.11',
+    'mmcv': '>=2.1.0,!=2.2.*,<2.4',
+    'mmseg': '>=1.2.2,<1.5',
 }
 
 INSTALL_LINES = (
-    'OneDL (no compiler needed):  pip install "fastsegformer-mm[onedl]"\n'
-    'upstream OpenMMLab:          pip install "fastsegformer-mm[openmmlab]"'
+    'OneDL:               pip install "fastsegformer-mm[onedl]"\n'
+    'upstream OpenMMLab:  pip install "fastsegformer-mm[openmmlab]"'
 )
 
 
@@ -58,13 +58,12 @@ def check_stack():
     _import('torch')
     # mmseg comes last: it asserts the versions of the others itself, in words
     # that name only one of them
-    for name, (first, end) in SUPPORTED.items():
+    for name, versions in SUPPORTED.items():
         found = _import(name).__version__
-        if not Version(first) <= Version(found) < Version(end):
+        if Version(found) not in SpecifierSet(versions):
             raise StackError(
-                f'fastsegformer_mm supports {name} >= {first}, < {end}; found '
-                f'{name} {found}. Install a stack of supported versions:\n'
-                f'{INSTALL_LINES}'
+                f'fastsegformer_mm supports {name}{versions}; found {name} {found}. '
+                f'Install a stack of supported versions:\n{INSTALL_LINES}'
             )
     # OneDL's, from 1.3 on, does by itself without them
     upstream = Version(sys.modules['mmseg'].__version__) < Version('1.3')
