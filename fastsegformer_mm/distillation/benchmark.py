@@ -22,9 +22,11 @@ from mmrazor.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
+from .image_size import image_size
 from .losses import nfd_loss, pkl_loss, resize_teacher_loss
 from .peak_memory import read_peak, reset_peak
 
+__all__ = ['Result', 'image_size', 'machine', 'run']
 # what each variant changes in the model's config; `naive` and `compiled` more
 VARIANTS = {
     'naive': {},
@@ -78,20 +80,6 @@ class Result:
             for k, v in other.losses.items()
             if 'loss' in k
         )
-
-
-def image_size(cfg: Config) -> tuple[int, int]:
-    """(height, width) of the training images, from the last resizing transform.
-
-    Raises:
-        ValueError: No transform of the training pipeline has a size.
-    """
-    for transform in reversed(cfg.train_dataloader.dataset.pipeline):
-        for key in ('crop_size', 'size', 'scale'):
-            if key in transform:
-                size = transform[key]
-                return (size, size) if isinstance(size, int) else tuple(size)
-    raise ValueError('the training pipeline names no size: give one with --size')
 
 
 def run(

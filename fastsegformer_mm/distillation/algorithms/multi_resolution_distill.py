@@ -14,7 +14,13 @@ from torch import Tensor
 from fastsegformer_mm.distillation.errors import DistillationError
 
 from .frozen_teacher import FrozenTeacher
-from .pairs import check_all_used, check_sources, describe_pairs, explain_failure
+from .pairs import (
+    check_all_used,
+    check_channels,
+    check_sources,
+    describe_pairs,
+    explain_failure,
+)
 
 
 @MODELS.register_module()
@@ -250,6 +256,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
             if reason is None:
                 raise
             raise DistillationError(reason) from error
+        check_channels(self.distiller)
         print_log(f'Distillation:\n{describe_pairs(self.distiller)}', 'current')
         self._pairs_checked = True
         return losses

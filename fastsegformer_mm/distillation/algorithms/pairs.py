@@ -2,11 +2,15 @@
 
 import difflib
 
+import torch
 from mmengine.utils import import_modules_from_strings
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from fastsegformer_mm.distillation.errors import DistillationError
+
+# MMRazor's losses whose classes are the channels
+WITH_SOFTMAX = ('KLDivergence', 'DISTLoss', 'DKDLoss', 'WSLD')
 
 
 def check_sources(distiller: dict, student: nn.Module, teacher: nn.Module) -> None:
@@ -171,6 +175,74 @@ def explain_failure(distiller) -> str | None:
                 'a connector'
             )
     return None
+
+
+def check_channels(distiller) -> None:
+    """Refuse MMRazor's losses on class probabilities for logits of one channel.
+
+    The softmax of one channel is 1 for any logit, and such a loss 0.
+
+    Args:
+        distiller (ConfigurableDistiller): After both forward passes.
+
+    Raises:
+        DistillationError: With the pair and the way out.
+    """
+    for loss, argument, record, recorder in _arguments(distiller):
+        module = distiller.distill_losses[loss]
+        kind = type(getattr(module, 'loss', module)).__name__
+        if kind not in WITH_SOFTMAX or not recorder.data_buffer:
+            continue
+        shape = getattr(distiller.get_record(**record), 'shape', ())
+        if len(shape) == 4 and shape[1] == 1:
+            raise DistillationError(
+                f'{loss}.{argument} is {tuple(shape)}, logits of one channel, and '
+                f'{kind} takes a softmax over the channels, which is 1 for any of '
+                'them: the loss would always be 0. Take PKLLoss, which compares '
+                'sigmoids there, or two output channels in both heads'
+            )
+
+
+@torch.no_grad()
+def try_pairs(model, size: tuple[int, int]) -> None:
+    """Compare all pairs once, on noise, before any training.
+
+    Both networks run in evaluation mode; no weight, statistic or random generator of
+    PyTorch is changed. Pairs recorded where only a training step comes by are left to
+    the first one, as are networks that are compiled and distillers with deliveries.
+
+    Args:
+        model (MultiResolutionDistill): Not wrapped.
+        size (tuple[int, int]): Height and width of its batches in pixels.
+
+    Raises:
+        DistillationError: Two maps do not go together.
+    """
+    distiller, networks = model.distiller, (model.student, model.teacher.network)
+    compiled = any(getattr(n, '_compiled_call_impl', None) for n in networks)
+    if compiled or distiller.deliveries.deliveries:
+        return
+    parameter = next(model.parameters())
+    layers = (m for m in model.student.modules() if isinstance(m, nn.Conv2d))
+    shape = (1, next(layers).in_channels, *size)
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    image = image.to(parameter.device)
+    training = model.training
+    devices = [parameter.device] if parameter.is_cuda else []
+    try:
+        with torch.random.fork_rng(devices), distiller.teacher_recorders:
+            model.teacher(image)
+            model.eval()
+            with distiller.student_recorders:
+                model.student(model.student_view(image), mode='tensor')
+            if all(r.data_buffer for *_, r in _arguments(distiller)):
+                reason = explain_failure(distiller)
+                if reason is not None:
+                    raise DistillationError(f'at {size[0]}x{size[1]} pixels {reason}')
+            check_channels(distiller)
+    finally:
+        model.train(training)
+        model._forget_records()
 
 
 def describe_pairs(distiller) -> PrettyTable:

@@ -9,7 +9,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 
+from fastsegformer_mm.distillation.algorithms.pairs import try_pairs
 from fastsegformer_mm.distillation.errors import DistillationError
+from fastsegformer_mm.distillation.image_size import image_size
 
 
 @HOOKS.register_module()
@@ -17,7 +19,8 @@ class CheckTeacherHook(Hook):
     """Before training, compare the teacher's classes with the data set's, score it.
 
     A teacher that was trained for the same classes in another order teaches
-    nonsense without any error; its checkpoint names them.
+    nonsense without any error; its checkpoint names them. Where the training pipeline
+    tells the size of the images, every pair of maps is compared once at that size.
 
     Args:
         num_batches (int): Validation batches to score the teacher on; 0 does not,
@@ -27,8 +30,9 @@ class CheckTeacherHook(Hook):
             ``val_dataloader``, from which the images come.
 
     Raises:
-        DistillationError: When training starts: the classes differ, the model has
-            no teacher, or there are no validation images to score it on.
+        DistillationError: When training starts: the classes differ, the maps of a
+            pair do not go together, the model has no teacher, or there are no
+            validation images to score it on.
 
     Example:
         >>> custom_hooks = [
@@ -58,8 +62,18 @@ class CheckTeacherHook(Hook):
                 'num_batches=0, or one with its val_evaluator'
             )
         self._compare(runner, model.teacher)
+        # the parameters of a sharded model are not whole
+        if not type(runner.model).__name__.endswith('FullyShardedDataParallel'):
+            self._try_pairs(runner, model)
         if self.num_batches:
             self._score(runner, model.teacher)
+
+    def _try_pairs(self, runner, model):
+        try:
+            size = image_size(runner.cfg)
+        except ValueError:
+            return  # left to the first step
+        try_pairs(model, size)
 
     def _compare(self, runner, teacher):
         classes = runner.train_dataloader.dataset.metainfo.get('classes')

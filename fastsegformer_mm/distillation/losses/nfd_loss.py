@@ -38,8 +38,8 @@ class NFDLoss(nn.Module):
     Raises:
         ValueError: An argument is out of its range; at the forward pass, if the
             two have different numbers of images or channels, or, in
-            ``mode='paper'``, if the student's map has a single pixel, whose
-            deviation is not defined.
+            ``mode='paper'``, if one of them has a single pixel, whose deviation is
+            not defined.
 
     Example:
         >>> loss = NFDLoss(loss_weight=5)
@@ -78,14 +78,15 @@ class NFDLoss(nn.Module):
             Tensor: A scalar, float32 (float64 for float64 maps).
         """
         with full_precision(preds_S, preds_T) as (student, teacher):
+            single = preds_T.shape[2:].numel() < 2
             teacher = to_student_size(student, teacher, 'channels')
             pixels = student[0, 0].numel()
             if self.mode == 'paper':
-                if pixels < 2:
+                if pixels < 2 or single:
                     raise ValueError(
                         'NFDLoss normalises each channel over its pixels, and the '
-                        "student's map has a single one: take a map of a lower "
-                        'stride, or larger images'
+                        f"{'student' if pixels < 2 else 'teacher'}'s map has a single "
+                        'one: take a map of a lower stride, or larger images'
                     )
                 difference = self.normal(teacher) - self.normal(student)
                 norm = torch.linalg.vector_norm(difference.flatten(1), dim=1).mean()

@@ -1,5 +1,6 @@
 """The loss on logits of FastSegFormer."""
 
+import torch.nn.functional as F
 from mmrazor.registry import MODELS
 from torch import Tensor, nn
 
@@ -23,6 +24,10 @@ class PKLLoss(nn.Module):
     summed over the pixels :math:`i` and averaged over the batch. No logarithm
     of a probability is taken (``log_softmax`` gives it directly), so no epsilon
     is needed: the loss is finite for all logits whose difference, squared, is.
+
+    Of one channel (two classes and a sigmoid) the KL is that of the two Bernoulli
+    distributions :math:`\sigma(t / \tau)` and :math:`\sigma(s / \tau)`, which is the
+    formula for the logits :math:`(0, s)` and :math:`(0, t)`; :math:`C` stays 1.
 
     Args:
         tau (float): Temperature, > 0. Defaults to 2.
@@ -69,7 +74,7 @@ class PKLLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            preds_S (Tensor): The student's logits, (N, C, H, W).
+            preds_S (Tensor): The student's logits, (N, C, H, W); C may be 1.
             preds_T (Tensor): The teacher's logits, (N, C, H', W'). No gradient
                 reaches them.
 
@@ -78,14 +83,20 @@ class PKLLoss(nn.Module):
         """
         with full_precision(preds_S, preds_T) as (student, teacher):
             teacher = to_student_size(student, teacher, 'classes')
-            log_q_s = (student / self.tau).log_softmax(1)
-            log_q_t = (teacher / self.tau).log_softmax(1)
+            log_q_s, log_q_t = self._log_q(student), self._log_q(teacher)
             kl = (log_q_t.exp() * (log_q_t - log_q_s)).sum(1).mean()
             mse = (student - teacher).square().mean()
             if self.mode == 'code':
                 mse = mse / student[0, 0].numel()
             loss = self.k1 * self.tau**2 * kl + (1 - self.k1) * mse
         return self.loss_weight * loss
+
+    def _log_q(self, logits: Tensor) -> Tensor:
+        """(N, C, H, W) -> logarithms of the classes' probabilities, at least two."""
+        if logits.shape[1] == 1:
+            # the other class has the logit 0
+            logits = F.pad(logits, (0, 0, 0, 0, 1, 0))
+        return (logits / self.tau).log_softmax(1)
 
     def extra_repr(self) -> str:
         return (

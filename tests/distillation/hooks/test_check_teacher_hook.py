@@ -105,3 +105,58 @@ def test_model_without_a_teacher(data, tmp_path):
     with pytest.raises(DistillationError, match=(
             'CheckTeacherHook: EncoderDecoder has no teacher')):
         runner.train()
+
+
+def tried(data, tmp_path, size, distiller, **networks):
+    """What a training at a size says before its first iteration."""
+    cfg = tiny.runner_cfg(
+        data, tmp_path / 'work', iters=1,
+        model=tiny.model_cfg(distiller=distiller, **networks),
+        custom_hooks=[dict(type='mmrazor.CheckTeacherHook')])
+    cfg.train_dataloader.dataset.pipeline.insert(
+        1, dict(type='Resize', scale=size[::-1], keep_ratio=False))
+    runner = tiny.Runner.from_cfg(cfg)
+    seen = []
+    runner.model.data_preprocessor.register_forward_pre_hook(
+        lambda *_: seen.append(1))
+    with pytest.raises(DistillationError) as error:
+        runner.train()
+    assert seen == []  # no batch was looked at
+    return str(error.value)
+
+
+def test_maps_of_one_pixel_are_refused_before_the_first_step(data, tmp_path):
+    """Strides 4 and below: at 4x4 pixels the second map is one pixel."""
+    said = tried(data, tmp_path, (4, 4), tiny.distiller(), student_size=None)
+    assert said.startswith('at 4x4 pixels loss_second (NFDLoss) cannot compare its')
+    assert "the student's map has a single one: take a map of a lower stride" in said
+
+
+def test_softmax_of_one_channel_is_refused_before_the_first_step(data, tmp_path):
+    distiller = tiny.one_pair('decode_head.conv_seg', 'decode_head.conv_seg')
+    (name,) = distiller['distill_losses']
+    distiller['distill_losses'][name] = dict(
+        type='ResizeTeacherLoss', loss=dict(type='KLDivergence'))
+    networks = dict(architecture=tiny.student(), teacher=tiny.teacher())
+    for network in networks.values():
+        network['decode_head'].update(
+            num_classes=2, out_channels=1, threshold=0.3,
+            loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
+    said = tried(data, tmp_path, (64, 64), distiller, **networks)
+    assert said.startswith(f'{name}.preds_S is (1, 1, 8, 8), logits of one channel')
+    assert 'KLDivergence takes a softmax over the channels' in said
+    assert 'Take PKLLoss' in said
+
+
+def test_trying_changes_no_training(data, tmp_path):
+    """The same weights with the hook and without: no state and no draw is touched."""
+    found = []
+    for hooks in ([], [dict(type='mmrazor.CheckTeacherHook')]):
+        cfg = tiny.runner_cfg(
+            data, tmp_path / str(len(hooks)), iters=2, custom_hooks=hooks)
+        cfg.train_dataloader.dataset.pipeline.insert(
+            1, dict(type='Resize', scale=(32, 32), keep_ratio=False))
+        runner = tiny.Runner.from_cfg(cfg)
+        runner.train()
+        found.append(tiny.weights(runner.model))
+    assert tiny.same(*found)

@@ -108,6 +108,8 @@ def test_single_pixel_is_refused_where_it_has_no_deviation():
     student, teacher = torch.rand(2, 3, 1, 1), torch.rand(2, 3, 4, 4)
     with pytest.raises(ValueError, match="student's map has a single one"):
         NFDLoss()(student, teacher)
+    with pytest.raises(ValueError, match="teacher's map has a single one"):
+        NFDLoss()(teacher, student)
     value = NFDLoss(mode='code')(student, teacher).item()
     # aligned corners: the first pixel is what is left of the teacher's map
     expected = (teacher[..., :1, :1] - student).norm().item()

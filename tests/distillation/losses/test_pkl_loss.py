@@ -91,6 +91,45 @@ def test_extreme_logits_by_hand():
     assert PKLLoss(k1=0)(student, teacher).item() == pytest.approx(4e8)
 
 
+def test_one_channel_by_hand():
+    # sigmoid: teacher 2 ln 3 / tau -> 3/4, student 0 -> 1/2, in one pixel of two
+    student = torch.zeros(1, 1, 1, 2, dtype=torch.float64)
+    teacher = student.clone()
+    teacher[0, 0, 0, 0] = 2 * math.log(3)
+    assert PKLLoss(tau=2, k1=1)(student, teacher).item() == pytest.approx(4 * KL / 2)
+    # the squared difference is that of the only channel
+    assert PKLLoss(k1=0)(student, teacher).item() == pytest.approx(SQUARES)
+
+
+@pytest.mark.parametrize('tau', [1, 2, 5])
+def test_one_channel_is_two_of_which_one_has_the_logit_0(tau):
+    student, teacher = 3 * torch.randn(2, 2, 1, 5, 4, dtype=torch.float64)
+    loss = PKLLoss(tau=tau, k1=1)
+    value = loss(student, teacher)
+    both = [torch.cat([torch.zeros_like(x), x], 1) for x in (student, teacher)]
+    torch.testing.assert_close(value, loss(*both))
+    p, q = (teacher / tau).sigmoid(), (student / tau).sigmoid()
+    kl = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    torch.testing.assert_close(value, tau**2 * kl.mean())
+    assert loss(student, student) == 0
+
+
+def test_one_channel_has_the_gradient_of_a_sigmoid():
+    student, teacher = torch.randn(2, 1, 1, 3, 3, dtype=torch.float64)
+    student.requires_grad_()
+    PKLLoss(tau=2, k1=1)(student, teacher).backward()
+    expected = 2 * ((student / 2).sigmoid() - (teacher / 2).sigmoid()) / 9
+    torch.testing.assert_close(student.grad, expected.detach())
+
+
+def test_one_channel_of_extreme_logits():
+    student = torch.tensor([1e4, -1e4]).view(1, 1, 1, 2).requires_grad_()
+    value = PKLLoss(tau=2, k1=1)(student, -student.detach())
+    assert value.item() == pytest.approx(4 * 5e3)
+    value.backward()
+    assert student.grad.flatten().tolist() == pytest.approx([1, -1])
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
