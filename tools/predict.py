@@ -4,8 +4,8 @@ Into DIR come overlays/ (the frames with classes in colour), masks/ (class indic
 of a video FFV1 without loss, whose grey value is the index), defects.jsonl and
 defects.csv (per frame and class: share of pixels, regions, boxes; the grade) and
 run.json (times, model, versions). The same command again goes on where an
-interrupted one was; images that were changed since, and those that could not be
-read, are read again. A camera or address is read until Ctrl-C.
+interrupted one was; images that were changed since, and those that failed,
+are read again. A camera or address is read until Ctrl-C.
 
 Examples:
     fastsegformer predict model.onnx photos/ --out results
@@ -121,6 +121,7 @@ def main(argv=None, segmentor=None) -> int:
         INTERRUPTED,
         frame_settings,
         identity,
+        say_left_out,
         stop,
     )
     from fastsegformer_mm.engine.checkpoint import CheckpointError
@@ -130,6 +131,7 @@ def main(argv=None, segmentor=None) -> int:
     try:
         # before the model is loaded, which takes longer
         inputs = find_inputs(args.inputs, args.out, args.reconnect)
+        say_left_out(inputs)
         inputs = replace(inputs, sources=inputs.sources[: args.limit])
         live = any(source.kind == 'live' for source in inputs.sources)
         model = segmentor(
@@ -188,7 +190,7 @@ def predict(args, model, inputs, folder, settings, streams) -> int:
 
 def frames_to_come(args, inputs) -> int | None:
     """Frames of all inputs; None where a camera never ends."""
-    from fastsegformer_mm.deploy.prediction import ReadError
+    from fastsegformer_mm.deploy.prediction import InputError
 
     total = 0
     for source in inputs.sources:
@@ -200,7 +202,7 @@ def frames_to_come(args, inputs) -> int | None:
         elif source.kind == 'video':
             try:
                 count = -(-source.count() // args.every)
-            except ReadError:
+            except InputError:
                 count = 1  # the failure
             count = min(count, args.max_frames or count)
         total += count

@@ -109,6 +109,7 @@ def main(argv=None, segmentor=None) -> int:
         INTERRUPTED,
         frame_settings,
         identity,
+        say_left_out,
         stop,
     )
     from fastsegformer_mm.deploy.prediction.ray_prediction import check_images
@@ -120,6 +121,7 @@ def main(argv=None, segmentor=None) -> int:
     try:
         import_ray()
         inputs = find_inputs(args.inputs, args.out)
+        say_left_out(inputs)
         inputs = replace(inputs, sources=inputs.sources[: args.limit])
         check_images(inputs)
         build = functools.partial(

@@ -6,3 +6,7 @@ class DeployError(ValueError):
 
     The message names the file or value, what was expected, and the way out.
     """
+
+
+class FrameError(DeployError):
+    """A frame that the model cannot take, while it can take others."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastsegformer_mm.datasets.transforms.letter_box import fitting_size
 
-from .errors import DeployError
+from .errors import FrameError
 from .model_card import ModelCard
 from .placement import Placement, check_frame
 from .postprocess import Postprocess
@@ -68,14 +68,14 @@ class Preprocess:
             frame lies in it.
 
         Raises:
-            DeployError: The frame is no such array, or an artefact is fixed to
+            FrameError: The frame is no such array, or an artefact is fixed to
                 another size than it comes to.
         """
         check_frame(frame)
         where = self.placement(frame.shape[:2])
         fixed = self.card.shape
         if fixed and fixed != where.canvas:
-            raise DeployError(
+            raise FrameError(
                 f'the frame of {frame.shape[0]} x {frame.shape[1]} pixels becomes an '
                 f'input of {where.canvas[0]} x {where.canvas[1]}, and {self.card.name} '
                 f'was exported for {fixed[0]} x {fixed[1]} only; export it with '

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import DeployError
+from .errors import FrameError
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Placement:
 
 
 def check_frame(frame) -> None:
-    """Raise a DeployError unless ``frame`` is uint8 of (H, W, 3)."""
+    """Raise a FrameError unless ``frame`` is uint8 of (H, W, 3)."""
     if (
         not isinstance(frame, np.ndarray)
         or frame.dtype != np.uint8
@@ -40,7 +40,7 @@ def check_frame(frame) -> None:
             if isinstance(frame, np.ndarray)
             else type(frame).__name__
         )
-        raise DeployError(
+        raise FrameError(
             f'a frame is {got}; expected a NumPy array of uint8, (height, width, 3), '
             "BGR as OpenCV's imread gives it"
         )

@@ -15,8 +15,8 @@ from PIL import Image
 from fastsegformer_mm.deploy.prediction import (
     Frame,
     FrameSettings,
+    InputError,
     PartMasks,
-    ReadError,
     finish_frame,
     read_grading,
     read_image,
@@ -200,7 +200,7 @@ def test_images_are_read_as_the_loader_reads_them(tmp_path):
     cv2.imwrite(str(tmp_path / 'alpha.png'), alpha)
     shapes = {'turned.jpg': (14, 9, 3)}
     for name in ('turned.jpg', 'grey.png', 'deep.png', 'alpha.png'):
-        found = read_image(tmp_path / name)
+        found = read_image(tmp_path / name, depth=16)
         expected = LoadImageFromFile()({'img_path': str(tmp_path / name)})['img']
         assert (found.shape, found.dtype) == (shapes.get(name, (9, 14, 3)), np.uint8)
         assert np.array_equal(found, expected), name
@@ -209,7 +209,7 @@ def test_images_are_read_as_the_loader_reads_them(tmp_path):
 
 def test_images_that_are_none(tmp_path):
     def reason(name):
-        with pytest.raises(ReadError) as error:
+        with pytest.raises(InputError) as error:
             read_image(tmp_path / name, f'photos/{name}')
         assert error.value.origin == f'photos/{name}'
         return error.value.reason

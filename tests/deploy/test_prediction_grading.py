@@ -92,16 +92,30 @@ def one(**condition):
     [
         (['C'], "the rule is ['C']; expected grades, otherwise, shares_of"),
         (changed(grads=1), "the rule has 'grads'; expected only grades"),
-        (changed(grades=[]), 'expected grades, a list from the worst to the best'),
+        (changed(grades=[]), 'grades is []; expected a list, the worst grade first'),
         (changed(otherwise=None), 'otherwise is None; expected the name'),
         (changed(otherwise='B'), "grade 'B' is there twice"),
         (changed(shares_of='fruit'), "shares_of is 'fruit'; expected 'frame' or"),
         (changed(grades=[{'name': 1, 'any': []}]), 'grade 1 has the name 1'),
-        (changed(grades=[{'name': 'C', 'any': []}]), "'C': expected any, a list"),
+        (changed(grades=[{'name': 'C', 'any': []}]), "any of 'C' is []; exp"),
+        (changed(grades={'C': 1}), "grades is {'C': 1}; expected a list, the worst"),
+        (changed(grades=['C']), "grade 1 is 'C'; expected any, name"),
+        (changed(grades=[{'name': 'C', 'any': {'class': 'rust'}}]), "any of 'C' is {"),
+        (changed(grades=[{'name': 'C', 'any': [1]}]), "a condition of 'C' is 1; expe"),
+        (changed(otherwise=True), 'otherwise is True; expected the name of the grade'),
+        (changed(shares_of=['part']), "shares_of is ['part']; expected 'frame' or"),
         (one(share_above=0.1), 'has class None; expected one of ulcer, rust, a list'),
         (one(**{'class': 'scab', 'share_above': 0.1}), "class 'scab'; expected one"),
         (one(**{'class': ['all', 'rust'], 'share_above': 0.1}), 'expected one of'),
         (one(**{'class': 'background', 'share_above': 0.1}), 'expected one of ulcer'),
+        *(
+            (one(**{'class': value, 'share_above': 0.1}), f'has class {value!r}; exp')
+            for value in (1, 1.5, True, [], [1], [['rust']], {'rust': 1}, None, '')
+        ),
+        (one(**{'class': ['rust', 'rust'], 'pixels_above': 9}), 'a list of them, each'),
+        (one(**{'class': 'rust', 'pixels_above': True}), "pixels_above of 'C' is True"),
+        (one(**{'class': 'rust', 'pixels_above': [1]}), "pixels_above of 'C' is [1];"),
+        (one(**{'class': 'rust', 'share_above': float('nan')}), "of 'C' is nan; expe"),
         (one(**{'class': 'rust'}), 'has no threshold; expected one or more of share_'),
         (one(**{'class': 'rust', 'share_above': 1.5}), 'from 0 to below 1'),
         (one(**{'class': 'rust', 'pixels_above': -1}), "pixels_above of 'C' is -1"),
@@ -121,6 +135,9 @@ def test_files_that_are_none(tmp_path):
         read_grading(tmp_path / 'none.yml', CLASSES)
     path = tmp_path / 'broken.yml'
     path.write_text('grades: [')
+    with pytest.raises(DeployError, match=r'broken\.yml: cannot be read as YAML'):
+        read_grading(path, CLASSES)
+    path.write_text('[' * 9000)
     with pytest.raises(DeployError, match=r'broken\.yml: cannot be read as YAML'):
         read_grading(path, CLASSES)
 

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastsegformer_mm.deploy.prediction import ReadError, live_stream
+from fastsegformer_mm.deploy.prediction import InputError, live_stream
 from fastsegformer_mm.deploy.prediction.live_stream import LiveStream
 
 
@@ -47,7 +47,7 @@ def play(monkeypatch):
         try:
             for frame in stream.frames(stop=stop, say=said.append, **options):
                 frames.append(frame)
-        except ReadError as problem:
+        except InputError as problem:
             error = problem
         assert camera.released == len(camera.opened)
         return camera, frames, waits, said, error

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fastsegformer_mm.deploy import ModelCard
 from fastsegformer_mm.deploy.errors import DeployError
-from fastsegformer_mm.deploy.prediction import PartMasks, ReadError
+from fastsegformer_mm.deploy.prediction import InputError, PartMasks
 from fastsegformer_mm.deploy.prediction.measure import (
     ClassFigures,
     defect_classes,
@@ -131,9 +131,9 @@ def test_part_masks_that_do_not_fit(tmp_path):
     save(tmp_path / 'a.png', np.zeros((4, 6), np.uint8))
     (tmp_path / 'b.png').write_bytes(b'no image')
     parts = PartMasks(tmp_path)
-    with pytest.raises(ReadError, match=r'a\.png is 6x4 pixels; .* the frame, 8x5'):
+    with pytest.raises(InputError, match=r'a\.png is 6x4 pixels; .* the frame, 8x5'):
         parts('a', (5, 8))
     with pytest.raises(
-        ReadError, match=r'frame: its part mask .*b\.png cannot be read'
+        InputError, match=r'frame: its part mask .*b\.png cannot be read'
     ):
         parts('b', (5, 8), 'frame')

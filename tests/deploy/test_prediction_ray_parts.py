@@ -28,6 +28,7 @@ from fastsegformer_mm.deploy.prediction.ray_prediction import RayPrediction
 from fastsegformer_mm.deploy.prediction.ray_session import _FirstSentences, ray_session
 from fastsegformer_mm.deploy.prediction.ray_worker import RayWorker
 from fastsegformer_mm.deploy.prediction.result_writer import ResultWriter
+from fastsegformer_mm.deploy.prediction.run_folder import replace_file
 
 HERE = Path(__file__).parent
 TOOL = HERE.parents[1] / 'tools/predict_ray.py'
@@ -93,7 +94,8 @@ def test_what_a_worker_cannot_do_comes_back_as_the_last_row(folder, photos):
             raise OSError(28, 'No space left on device')
 
     rows = work(worker(folder, lambda: cases['ColourSegmentor'](on_frame=full)), photos)
-    assert [list(row) for row in rows] == [['origin', 'record', 'seconds'], ['error']]
+    row = ['origin', 'record', 'seconds', 'remark']
+    assert [list(row) for row in rows] == [row, ['error']]
     assert rows[1]['error'].startswith('[Errno 28] No space left on device (on ')
 
     def none():
@@ -122,13 +124,15 @@ def test_deaths_are_counted_by_image(folder, photos, monkeypatch):
                 work(worker(folder), photos)
     assert len(list((folder.path / workers.NOTES).iterdir())) == 2
     rows = work(worker(folder, retries=1), photos)
-    assert rows[0]['error'].startswith('a.png: its worker died 2 times. If only')
+    origin, reason, doubtful = rows[0]['failure']
+    assert reason.startswith('its worker died 2 times. If only')
+    assert (origin, doubtful) == ('a.png', True)
     assert work(worker(folder, retries=2), photos)[0]['origin'] == 'a.png'
 
 
 def test_files_are_replaced_at_once(tmp_path, monkeypatch):
     path = tmp_path / 'masks/left/a.png'
-    workers.replace_file(path, b'one')
+    replace_file(path, b'one')
     seen = []
 
     def replace(source, target):
@@ -138,10 +142,11 @@ def test_files_are_replaced_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'replace', replace)
     for _ in range(2):
         with pytest.raises(OSError, match='input/output'):
-            workers.replace_file(path, b'two')
+            replace_file(path, b'two')
     # never two with one name
     assert seen[0][0] != seen[1][0]
-    assert seen[0][0].startswith('.a.png.tmp-')
+    assert seen[0][0].startswith('.')
+    assert seen[0][0].endswith('.tmp')
     assert seen[0][1:] == (b'two', b'one')
     assert os.listdir(path.parent) == ['a.png']
 
@@ -191,7 +196,7 @@ def test_a_stop_leaves_the_rest(folder, photos):
 def test_files_begun_by_the_dead_are_removed(folder, photos):
     prediction = RayPrediction(None, find_inputs([photos]), folder)
     for name in ('masks/.a.png.tmp-1', 'overlays/left/.b.jpg.tmp-2', 'masks/a.png'):
-        workers.replace_file(folder.path / name, b'x')
+        replace_file(folder.path / name, b'x')
     prediction._remove_leftovers()
     assert [p.name for p in folder.path.glob('masks/*')] == ['a.png']
     assert not list(folder.path.glob('overlays/left/*'))

@@ -1,5 +1,6 @@
 """The command: what it prints, writes and exits with."""
 
+import errno
 import json
 import runpy
 from dataclasses import replace
@@ -15,7 +16,7 @@ from PIL import Image
 from fastsegformer_mm.deploy import DefectSegmentor, ModelCard
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.network import load_network
-from fastsegformer_mm.deploy.prediction import options
+from fastsegformer_mm.deploy.prediction import options, result_writer
 from fastsegformer_mm.deploy.prediction.pipeline import Outcome
 from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
 
@@ -160,7 +161,7 @@ def test_unreadable_files(photos, tmp_path, capsys):
     assert run('m.onnx', photos, '--out', tmp_path / 'out')[0] == 1
     said = capsys.readouterr()
     assert '2 frames into' in said.out
-    assert '1 could not be read:\n  left/a.png: 1 bytes that are no' in said.err
+    assert '1 could not be predicted on:\n  left/a.png: 1 bytes that are no' in said.err
     assert report(tmp_path / 'out')['failures'][0][0] == 'left/a.png'
 
 
@@ -272,15 +273,17 @@ def test_errors_are_one_line(photos, tmp_path, capsys):
 
 def test_breaks_off(photos, tmp_path, capsys, monkeypatch):
     (photos / 'left/b.png').unlink()
-    blocked = tmp_path / 'out/masks/left'
-    blocked.parent.mkdir(parents=True)
-    blocked.write_bytes(b'a file where a folder has to be')
-    assert run('m', photos, '--out', tmp_path / 'out')[0] == options.BROKE_OFF
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device', 'masks/a.png')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(result_writer, 'replace_file', full)
+        assert run('m', photos, '--out', tmp_path / 'out')[0] == options.BROKE_OFF
     said = capsys.readouterr().err
     assert 'error: broke off: ' in said
-    assert 'masks/left' in said
+    assert 'No space left on device' in said
     assert report(tmp_path / 'out')['status'] == 'broke off'
-    blocked.unlink()
     assert run('m', photos, '--out', tmp_path / 'out')[0] == 0
     assert len(lines(tmp_path / 'out')) == 2
 
@@ -313,7 +316,7 @@ def test_plain_lines_without_a_terminal(capsys):
     with display:
         display(outcome)
     said = capsys.readouterr().err
-    assert said == '100/200 frames, 9.0 frames/s, 10 unreadable, 0:00:10 left\n'
+    assert said == '100/200 frames, 9.0 frames/s, 10 failed, 0:00:10 left\n'
     display = ProgressDisplay(None, interval=60.0)
     display(outcome)
     assert capsys.readouterr().err == ''

@@ -9,8 +9,8 @@ from pathlib import Path
 from .commands import tools_folder
 
 EXIT_CODES = (
-    'Exit code: 0 all was read, 1 some files could not be, 2 nothing was begun, 3 it '
-    'broke off (as on a full disk), 130 interrupted.'
+    'Exit code: 0 all is done, 1 all but some files, which are listed, 2 nothing was '
+    'begun, 3 it broke off (as on a full disk), 130 interrupted.'
 )
 BACKENDS = ('auto', 'torch', 'compile', 'onnxruntime', 'openvino')
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
@@ -119,6 +119,13 @@ def add_output_options(parser: ArgumentParser) -> None:
     group.add_argument(
         '--quality', type=int, default=90, help='of jpg and webp (default: 90)'
     )
+    group.add_argument(
+        '--depth',
+        type=int,
+        metavar='BITS',
+        help='bits in use of 16-bit images, 9 to 16: with 12, 4095 is white '
+        '(default: such images are refused)',
+    )
     group.add_argument('--no-overlays', action='store_true')
     group.add_argument('--no-masks', action='store_true')
     group.add_argument(
@@ -157,6 +164,8 @@ def check_ranges(
             )
     if not 0 <= args.opacity <= 1:
         parser.error(f'--opacity is {args.opacity}: expected 0 to 1')
+    if args.depth is not None and not 9 <= args.depth <= 16:
+        parser.error(f'--depth is {args.depth}: expected 9 to 16')
     if not 1 <= args.quality <= 100:
         parser.error(f'--quality is {args.quality}: expected 1 to 100')
 

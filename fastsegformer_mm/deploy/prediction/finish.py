@@ -8,13 +8,17 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..errors import FrameError
 from ..model_card import ModelCard
 from .frame import Frame
 from .grading import Grading
+from .input_error import fault_of
 from .measure import measure
 from .part_masks import PartMasks
 
 FORMATS = ('jpg', 'png', 'webp')
+# most pixels a side
+LARGEST = {'jpg': 65_500, 'webp': 16_383}
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,16 @@ class FrameSettings:
         masks (bool): Index masks. Defaults to True.
         overlays (bool): Frames with their mask laid over. Defaults to True.
         opacity (float): Of the overlay's tint, 0 to 1. Defaults to 0.5.
-        overlay_format (str): Of image files: 'jpg', 'png' or 'webp'. Defaults to 'jpg'.
+        overlay_format (str): Of image files: 'jpg', 'png' or 'webp'; what is larger
+            than the format allows becomes a PNG. Defaults to 'jpg'.
         quality (int): Of 'jpg' and 'webp', 1 to 100. Defaults to 90.
         grading (Grading, optional): Gives grades. Defaults to None, none.
         parts (PartMasks, optional): Where the fruit or part is. Defaults to None.
         min_region (int): Smallest region that counts, in pixels. Defaults to 1.
         max_boxes (int): Boxes of a class and frame at most. Defaults to 100.
+        depth (int, optional): Bits in use of 16-bit image files; see
+            :func:`~fastsegformer_mm.deploy.prediction.decode.decode_image`. Defaults
+            to None, such files are refused.
     """
 
     masks: bool = True
@@ -42,6 +50,7 @@ class FrameSettings:
     parts: PartMasks | None = None
     min_region: int = 1
     max_boxes: int = 100
+    depth: int | None = None
 
 
 @dataclass
@@ -56,6 +65,7 @@ class Finished:
         overlay (np.ndarray, optional): Of a video's frame: uint8 BGR (H, W, 3).
         mask (np.ndarray, optional): Of a video's frame: uint8 (H, W).
         seconds (dict[str, float]): By stage.
+        remark (str, optional): What is not as it was asked for. Defaults to None.
     """
 
     frame: Frame
@@ -64,6 +74,7 @@ class Finished:
     overlay: np.ndarray | None = None
     mask: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    remark: str | None = None
 
 
 def finish_frame(frame: Frame, segmentation, settings: FrameSettings) -> Finished:
@@ -78,8 +89,14 @@ def finish_frame(frame: Frame, segmentation, settings: FrameSettings) -> Finishe
         settings (FrameSettings): What is wanted.
 
     Raises:
-        ReadError: The frame's part mask cannot be read or has another size.
+        InputError: The frame cannot be measured, drawn or encoded, or its part mask
+            cannot be read or has another size.
     """
+    with fault_of(frame.origin):
+        return _finish(frame, segmentation, settings)
+
+
+def _finish(frame, segmentation, settings):
     start = time.perf_counter()
     mask, card = segmentation.mask, segmentation.card
     part = settings.parts and settings.parts(frame.name, mask.shape, frame.origin)
@@ -113,9 +130,16 @@ def finish_frame(frame: Frame, segmentation, settings: FrameSettings) -> Finishe
             record['mask'] = f'masks/{frame.name}.png'
             out.files[record['mask']] = encode_mask(mask, card)
         if overlay is not None:
-            record['overlay'] = f'overlays/{frame.name}.{settings.overlay_format}'
+            kind = settings.overlay_format
+            most = LARGEST.get(kind)
+            if most and max(overlay.shape[:2]) > most:
+                out.remark = (
+                    f'its overlay is a PNG, since {kind} ends at {most:,} pixels a side'
+                )
+                kind = 'png'
+            record['overlay'] = f'overlays/{frame.name}.{kind}'
             out.files[record['overlay']] = encode_picture(
-                overlay, settings.overlay_format, settings.quality
+                overlay, kind, settings.quality
             )
     encoded = time.perf_counter()
     out.seconds = {
@@ -149,13 +173,25 @@ def encode_picture(image: np.ndarray, kind: str, quality: int = 90) -> bytes:
         image (np.ndarray): The picture.
         kind (str): 'jpg', 'png' or 'webp'.
         quality (int): Of 'jpg' and 'webp', 1 to 100. Defaults to 90.
+
+    Raises:
+        FrameError: The format cannot hold a picture of this size.
     """
     options = {
         'jpg': [cv2.IMWRITE_JPEG_QUALITY, quality],
         'webp': [cv2.IMWRITE_WEBP_QUALITY, quality],
         'png': [cv2.IMWRITE_PNG_COMPRESSION, 1],
     }
-    _, content = cv2.imencode(f'.{kind}', image, options[kind])
+    try:
+        done, content = cv2.imencode(f'.{kind}', image, options[kind])
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = image.shape[:2]
+        raise FrameError(
+            f'a picture of {width} x {height} pixels cannot be encoded as {kind}; '
+            'expected fewer: cut it into tiles'
+        )
     return content.tobytes()
 
 

@@ -1,26 +1,8 @@
-"""One picture on its way through a prediction, and why one may not be had."""
+"""One picture on its way through a prediction."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import mmcv
 import numpy as np
-
-from ..errors import DeployError
-
-
-class ReadError(DeployError):
-    """A file or stream that cannot be read; the run goes on without it.
-
-    Args:
-        origin (str): Its name in the records.
-        reason (str): What is wrong with it.
-    """
-
-    def __init__(self, origin: str, reason: str):
-        super().__init__(f'{origin}: {reason}')
-        self.origin = origin
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -51,35 +33,3 @@ class Frame:
     rate: float | None = None
     reading: float = 0.0
 
-
-def read_image(path, origin: str | None = None) -> np.ndarray:
-    """An image file as MMSegmentation's loader has it: uint8 BGR of (H, W, 3).
-
-    It is turned as EXIF says, grey becomes three equal channels, alpha is dropped,
-    16 bits become 8.
-
-    Args:
-        path (str | Path): The file.
-        origin (str, optional): What errors call it. Defaults to None, ``path``.
-
-    Raises:
-        ReadError: There is no such file, or nothing that can be decoded in it.
-    """
-    origin = origin or str(path)
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise ReadError(origin, error.strerror or str(error)) from error
-    if not content:
-        raise ReadError(origin, 'the file is empty')
-    try:
-        image = mmcv.imfrombytes(content, flag='color', backend='cv2')
-    except Exception as error:
-        # OpenCV's own, of sizes beyond its limit among others
-        line = ' '.join(str(error).split())
-        raise ReadError(origin, f'cannot be decoded: {line}') from error
-    if image is None:
-        raise ReadError(
-            origin, f'{len(content):,} bytes that are no whole image of a known format'
-        )
-    return image

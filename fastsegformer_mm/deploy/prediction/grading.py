@@ -122,7 +122,7 @@ def read_grading(path, classes: Sequence[str]) -> Grading:
         raise DeployError(f'{path}: no such grading rule; expected a .yml file')
     try:
         rule = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DeployError(f'{path}: cannot be read as YAML: {error}') from error
     background = background_class(classes)
     classes = [name for k, name in enumerate(classes) if k != background]
@@ -145,7 +145,7 @@ class _Reader:
             self.fail(f"shares_of is {shares_of!r}; expected 'frame' or 'part'")
         grades, otherwise = rule.get('grades'), rule.get('otherwise')
         if not isinstance(grades, (list, tuple)) or not grades:
-            self.fail('expected grades, a list from the worst to the best')
+            self.fail(f'grades is {grades!r}; expected a list, the worst grade first')
         if not isinstance(otherwise, str):
             self.fail(
                 f'otherwise is {otherwise!r}; expected the name of the grade that is '
@@ -165,19 +165,26 @@ class _Reader:
         if not isinstance(name, str):
             self.fail(f'{where} has the name {name!r}; expected a text')
         if not isinstance(conditions, (list, tuple)) or not conditions:
-            self.fail(f'{where}, {name!r}: expected any, a list of conditions')
+            self.fail(
+                f'any of {name!r} is {conditions!r}; expected a list of conditions'
+            )
         return name, tuple(self.condition(c, repr(name)) for c in conditions)
 
     def condition(self, condition, where) -> Condition:
         limits = [f.name for f in fields(Condition)][1:]
         self.keys(condition, {'class', *limits}, f'a condition of {where}')
         named = condition.get('class')
-        classes = (named,) if isinstance(named, str) else tuple(named or ())
+        classes = tuple(named) if isinstance(named, (list, tuple)) else (named,)
         unknown = [c for c in classes if c not in (*self.classes, ALL)]
-        if not classes or unknown or (ALL in classes and len(classes) > 1):
+        if (
+            not classes
+            or unknown
+            or (ALL in classes and len(classes) > 1)
+            or len(set(classes)) < len(classes)
+        ):
             self.fail(
                 f'a condition of {where} has class {named!r}; expected one of '
-                f'{", ".join(self.classes)}, a list of them, or {ALL}'
+                f'{", ".join(self.classes)}, a list of them, each once, or {ALL}'
             )
         given = {key: condition[key] for key in limits if key in condition}
         if not given:

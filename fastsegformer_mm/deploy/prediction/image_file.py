@@ -2,7 +2,9 @@
 
 import time
 
-from .frame import Frame, read_image
+from .decode import read_image
+from .frame import Frame
+from .input_error import fault_of
 from .source_file import SourceFile
 
 
@@ -11,16 +13,22 @@ class ImageFile(SourceFile):
 
     kind = 'image'
 
-    def read(self) -> Frame:
+    def read(self, depth: int | None = None) -> Frame:
         """The frame.
 
+        Args:
+            depth (int, optional): Bits in use of 16-bit files. Defaults to None,
+                they are refused.
+
         Raises:
-            ReadError: It cannot be read.
+            InputError: It cannot be read.
+            OSError: The connection to the file system is lost.
         """
         start = time.perf_counter()
         # before reading: a change meanwhile makes the next run read it again
         stamp = self.stamp()
-        image = read_image(self.path, self.origin)
+        with fault_of(self.origin):
+            image = read_image(self.path, self.origin, depth)
         return Frame(
             image,
             self.origin,

@@ -3,14 +3,18 @@
 import glob
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import DeployError
+from .file_search import FileSearch
 from .image_file import ImageFile
+from .input_error import InputError
 from .live_stream import LiveStream
+from .names import check_name
 from .video_file import VideoFile
 
 IMAGES = (
@@ -49,10 +53,16 @@ class Inputs:
         sources (list): :class:`ImageFile`, :class:`VideoFile` and at the end
             :class:`LiveStream`.
         root (str): Folder that the names of files are relative to, '' without any.
+        failures (tuple[InputError]): Folders that cannot be read, and files that
+            records cannot name. Defaults to none.
+        left_out (tuple[str]): Folders of earlier runs among the inputs, whose masks
+            and overlays are not read. Defaults to none.
     """
 
     sources: list
     root: str
+    failures: tuple[InputError, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def find_inputs(
@@ -61,10 +71,10 @@ def find_inputs(
     """Files, folders, globs, videos, cameras and addresses as sources.
 
     Folders are searched with all their subfolders, for the suffixes of images and
-    videos; what begins with a dot is passed over. A file that is named twice is
-    read once. Names in the records and outputs are relative to the one folder
-    given, or to the folder that all inputs have in common, so that equal names in
-    subfolders stay apart.
+    videos; what begins with a dot is passed over, and so are masks and overlays of
+    an earlier run. A file that is named twice is read once. Names in the records and
+    outputs are relative to the one folder given, or to the folder that all inputs
+    have in common, so that equal names in subfolders stay apart.
 
     Args:
         inputs (Sequence[str]): Paths, globs, 'rtsp://...', or the number of a
@@ -79,7 +89,7 @@ def find_inputs(
         >>> find_inputs(['0']).sources[0].name
         'camera_0'
     """
-    exclude = Path(exclude).resolve() if exclude else None
+    search = FileSearch(IMAGES + VIDEOS, exclude)
     found, roots, live = [], [], []
     for text in map(str, inputs):
         if re.fullmatch(r'\d+', text):
@@ -87,7 +97,7 @@ def find_inputs(
         elif urlsplit(text).scheme in SCHEMES:
             live.append(_address(text, reconnect))
         else:
-            files, root = _files(text, exclude)
+            files, root = _files(text, search)
             found += files
             roots.append(root)
     if len(live) > 1:
@@ -97,7 +107,12 @@ def find_inputs(
             'each, with a folder (--out) of its own'
         )
     root = os.path.commonpath(roots) if roots else ''
-    return Inputs(_named(found, root) + live, root)
+    sources, failures = _named(found, root)
+    failures += [
+        InputError(_origin(folder, root), f'a folder that cannot be read: {reason}')
+        for folder, reason in search.unreadable.items()
+    ]
+    return Inputs(sources + live, root, tuple(failures), tuple(search.left_out))
 
 
 def _address(text: str, reconnect: int) -> LiveStream:
@@ -109,11 +124,11 @@ def _address(text: str, reconnect: int) -> LiveStream:
     return LiveStream(name.strip('_'), origin, text, reconnect)
 
 
-def _files(text: str, exclude: Path | None) -> tuple[list[str], str]:
+def _files(text: str, search: FileSearch) -> tuple[list[str], str]:
     """Absolute paths behind an input, and the folder they are named from."""
     path = os.path.abspath(os.path.expanduser(text))
     if os.path.isdir(path):
-        files, root = _walk(path, exclude), path
+        files, root = search.folder(path), path
     elif os.path.exists(path):
         if _suffix(path) not in IMAGES + VIDEOS:
             raise DeployError(
@@ -122,21 +137,13 @@ def _files(text: str, exclude: Path | None) -> tuple[list[str], str]:
             )
         return [path], os.path.dirname(path)
     elif glob.has_magic(text):
-        files = []
-        for match in sorted(glob.glob(path, recursive=True)):
-            if os.path.isdir(match):
-                files += _walk(match, exclude)
-            elif _wanted(match, exclude):
-                files.append(match)
-        root = path
-        while glob.has_magic(root):
-            root = os.path.dirname(root)
+        files, root = search.glob(path)
     else:
         raise DeployError(
             f'{text}: no such file or folder; expected images, videos, folders, globs, '
             f"a camera's number, or an address ({'://, '.join(SCHEMES)}://)"
         )
-    if not files:
+    if not files and not search.unreadable:
         raise DeployError(
             f'{text}: nothing to read there; expected images ({" ".join(IMAGES)}) or '
             f'videos ({" ".join(VIDEOS)})'
@@ -144,48 +151,42 @@ def _files(text: str, exclude: Path | None) -> tuple[list[str], str]:
     return files, root
 
 
-def _walk(folder: str, exclude: Path | None) -> list[str]:
-    files, seen = [], set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:  # a link to a folder above
-            folders.clear()
+def _named(files: list[str], root: str) -> tuple[list, list[InputError]]:
+    """Sources under names of their own: the path without suffix, where that will do.
+
+    Names that differ in case or in the form of their accents only are one to some
+    file systems.
+    """
+    sources, failures, paths, count = [], [], {}, {}
+    for path in dict.fromkeys(files):
+        origin = _origin(path, root)
+        try:
+            check_name(origin)
+        except InputError as error:
+            failures.append(error)
             continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        files += [
-            path
-            for path in (os.path.join(where, name) for name in sorted(names))
-            if _wanted(path, exclude)
-        ]
-    return files
-
-
-def _wanted(path: str, exclude: Path | None) -> bool:
-    if os.path.basename(path).startswith('.') or _suffix(path) not in IMAGES + VIDEOS:
-        return False
-    return exclude is None or exclude not in Path(os.path.realpath(path)).parents
-
-
-def _named(files: list[str], root: str) -> list:
-    """Sources under names of their own: the path without suffix, where that will do."""
-    paths = list(dict.fromkeys(files))
-    origins = [os.path.relpath(path, root).replace(os.sep, '/') for path in paths]
-    stems = [os.path.splitext(origin)[0] for origin in origins]
-    count = {}
-    for stem in stems:
-        count[stem] = count.get(stem, 0) + 1
-    taken, sources = {stem for stem in stems if count[stem] == 1}, []
-    for path, origin, stem in zip(paths, origins, stems):
+        paths[path] = origin, os.path.splitext(origin)[0]
+    for _, stem in paths.values():
+        count[_key(stem)] = count.get(_key(stem), 0) + 1
+    taken = {key for key in count if count[key] == 1}
+    for path, (origin, stem) in paths.items():
         name = stem
-        if count[stem] > 1:  # a.jpg beside a.png
+        if count[_key(stem)] > 1:  # a.jpg beside a.png
             name = f'{stem}_{_suffix(path)[1:]}'
-            while name in taken:
+            while _key(name) in taken:
                 name += '_'
-            taken.add(name)
+            taken.add(_key(name))
         kind = VideoFile if _suffix(path) in VIDEOS else ImageFile
         sources.append(kind(name, origin, path))
-    return sources
+    return sources, failures
+
+
+def _origin(path: str, root: str) -> str:
+    return os.path.relpath(path, root).replace(os.sep, '/')
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize('NFC', name).casefold()
 
 
 def _suffix(path: str) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 
 import cv2
 
-from .frame import Frame, ReadError
+from .frame import Frame
+from .input_error import InputError
 from .video_file import stated_rate
 
 OPEN_MS, READ_MS = 10_000, 10_000
@@ -51,7 +52,7 @@ class LiveStream:
             say (Callable): Told when a connection is lost.
 
         Raises:
-            ReadError: It could not be reached ``reconnect`` times in a row.
+            InputError: It could not be reached ``reconnect`` times in a row.
         """
         stop = stop or threading.Event()
         attempts, index, given, begin = 0, first, 0, time.monotonic()
@@ -83,7 +84,7 @@ class LiveStream:
                 capture.release()
             attempts += 1
             if attempts > self.reconnect:
-                raise ReadError(
+                raise InputError(
                     self.origin,
                     f'no picture after {self.reconnect} attempts to connect again; is '
                     'it switched on, is the address right, is it in use elsewhere?',

@@ -68,8 +68,9 @@ def measure(
         >>> measure(mask, card)['rust'].boxes
         ((0, 0, 2, 1), (3, 1, 1, 1))
     """
-    inside = None if part is None else cv2.compare(part, 0, cv2.CMP_NE)
-    area = None if inside is None else cv2.countNonZero(inside)
+    # NumPy compares: OpenCV takes an array of one pixel for a number
+    inside = None if part is None else part != 0
+    area = None if inside is None else int(inside.sum())
     present = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel() > 0
     found = {}
     for name, index in defect_classes(card).items():
@@ -77,10 +78,10 @@ def measure(
         if not present[index]:
             found[name] = ClassFigures(part_share=part_share)
             continue
-        plane = cv2.compare(mask, index, cv2.CMP_EQ)
+        plane = (mask == index).view(np.uint8)
         pixels = cv2.countNonZero(plane)
         if area:
-            part_share = cv2.countNonZero(cv2.bitwise_and(plane, inside)) / area
+            part_share = int(inside[plane.view(bool)].sum()) / area
         regions, largest, boxes = _regions(plane, min_region, max_boxes)
         found[name] = ClassFigures(
             pixels, pixels / mask.size, part_share, regions, largest, boxes

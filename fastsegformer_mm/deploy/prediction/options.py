@@ -12,14 +12,16 @@ from ..errors import DeployError
 from ..model_card import ModelCard
 from .finish import FrameSettings
 from .grading import read_grading
+from .inputs import Inputs
+from .names import readable
+from .outcome import Outcome
 from .part_masks import PartMasks
-from .pipeline import Outcome
 from .result_writer import StreamSettings
 from .run_folder import REPORT, RunFolder
 from .run_report import report_bytes, stage_table
 
 # fastsegformer_cli.options says what they mean
-UNREADABLE, USAGE, BROKE_OFF, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, BROKE_OFF, INTERRUPTED = 1, 2, 3, 130
 
 
 def frame_settings(args: Namespace, classes: Sequence[str]) -> FrameSettings:
@@ -42,7 +44,20 @@ def frame_settings(args: Namespace, classes: Sequence[str]) -> FrameSettings:
         parts=args.part_masks and PartMasks(args.part_masks.absolute()),
         min_region=args.min_region,
         max_boxes=args.max_boxes,
+        depth=args.depth,
     )
+
+
+def say_left_out(inputs: Inputs) -> None:
+    """Name the folders whose masks and overlays are no inputs.
+
+    Args:
+        inputs (Inputs): Of the tool.
+    """
+    for folder in inputs.left_out:
+        print(
+            f'{readable(folder)}: results of an earlier run, left out', file=sys.stderr
+        )
 
 
 def identity(
@@ -76,6 +91,7 @@ def identity(
         'quality': settings.quality,
         'min region': settings.min_region,
         'max boxes': settings.max_boxes,
+        'depth': settings.depth,
         'every': streams.every,
         'max frames': streams.most,
         'video format': streams.container,
@@ -115,35 +131,37 @@ def finish(outcome: Outcome, report: dict, folder: RunFolder) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=120)
     if outcome.frames:
         console.print(stage_table(report))
-    said = f'{outcome.frames} frames into {folder.path}'
+    said = f'{outcome.frames} frames into {readable(folder.path)}'
     if outcome.skipped:
         said += f'; {outcome.skipped} inputs were done before'
     if outcome.dropped:
         said += f'; {outcome.dropped} frames were dropped for newer ones'
     print(said)
     if outcome.failed:
-        print(f'{outcome.failed} could not be read:', file=sys.stderr)
-        for origin, reason in outcome.failures:
-            print(f'  {origin}: {reason}', file=sys.stderr)
+        print(f'{outcome.failed} could not be predicted on:', file=sys.stderr)
+        for failure in outcome.failures:
+            print(f'  {readable(": ".join(failure))}', file=sys.stderr)
         more = outcome.failed - len(outcome.failures)
         if more:
             print(f'  and {more} more, see failures.jsonl', file=sys.stderr)
+    for remark in outcome.remarks:
+        print(readable(': '.join(remark)), file=sys.stderr)
     if outcome.error is not None:
         error = outcome.error
         text = str(error) if isinstance(error, (DeployError, OSError)) else repr(error)
         print(
-            f'error: broke off: {" ".join(text.split())}. What is written is complete: '
-            'the same command goes on from there',
+            f'error: broke off: {readable(" ".join(text.split()))}. What is written is '
+            'complete: the same command goes on from there',
             file=sys.stderr,
         )
         return BROKE_OFF
     if outcome.interrupted:
         print('interrupted: the same command goes on from here', file=sys.stderr)
         return INTERRUPTED
-    return UNREADABLE if outcome.failed else 0
+    return FAILED if outcome.failed else 0
 
 
 def stop(error: BaseException) -> int:
     """Say in one line why nothing was begun; the exit code."""
-    print('error:', ' '.join(str(error).split()), file=sys.stderr)
+    print('error:', readable(' '.join(str(error).split())), file=sys.stderr)
     return USAGE

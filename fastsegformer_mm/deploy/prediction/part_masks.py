@@ -1,6 +1,7 @@
 """Where in a frame the fruit or part is."""
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DeployError
-from .frame import ReadError
+from .input_error import InputError
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,20 @@ class PartMasks:
                 ``name``.
 
         Raises:
-            ReadError: It cannot be read, or has another size.
+            InputError: It cannot be read, or has another size.
         """
         path = Path(self.path)
         if path.is_dir():
             # not with_suffix: a name may have a dot
             path = path / f'{name}.png'
-            if not path.is_file():
+            # not is_file, which raises where the name is too long
+            if not os.path.isfile(path):
                 return None
         origin = origin or name
         mask = _read(path, origin)
         if mask.shape != tuple(shape):
             height, width = mask.shape
-            raise ReadError(
+            raise InputError(
                 origin,
                 f'its part mask {path} is {width}x{height} pixels; expected those of '
                 f'the frame, {shape[1]}x{shape[0]}',
@@ -70,8 +72,8 @@ def _read(path: Path, origin: str) -> np.ndarray:
     try:
         # the time tells a mask that was drawn anew, as while a camera is read
         return _decode(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ReadError(
+    except Exception as error:  # whatever Pillow raises
+        raise InputError(
             origin, f'its part mask {path} cannot be read: {error}'
         ) from error
 

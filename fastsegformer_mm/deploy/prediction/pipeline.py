@@ -7,62 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 
 from .channel import Channel
 from .finish import FrameSettings, finish_frame
-from .frame import ReadError
+from .input_error import InputError, fault_of
 from .inputs import Inputs
+from .outcome import Outcome
 from .result_writer import ResultWriter, StreamSettings
 from .run_folder import RunFolder
-
-# kept in memory; all are in the file
-MOST_FAILURES = 50
-
-
-@dataclass
-class Outcome:
-    """What has become of a prediction.
-
-    Attributes:
-        frames (int): Frames in the records, those of earlier runs not counted.
-        skipped (int): Files that an earlier run had done.
-        failed (int): Files and streams that could not be read.
-        failures (list[tuple[str, str]]): The first of them, with the reasons.
-        dropped (int): Frames of a live stream that newer ones have replaced.
-        interrupted (bool): By Ctrl-C or a signal.
-        error (BaseException): What ended the run, None where nothing did.
-        seconds (float): From the first file to the last.
-        stages (dict[str, float]): Seconds of each stage, all frames together.
-        waiting (dict[str, int]): Most items that have waited for 'network' and
-            'writing'.
-        streams (int): Frames that the network has had side by side.
-    """
-
-    frames: int = 0
-    skipped: int = 0
-    failed: int = 0
-    failures: list = field(default_factory=list)
-    dropped: int = 0
-    interrupted: bool = False
-    error: BaseException | None = None
-    seconds: float = 0.0
-    stages: dict = field(default_factory=dict)
-    waiting: dict = field(default_factory=dict)
-    streams: int = 1
-
-    def means(self) -> dict[str, float]:
-        """Seconds of each stage a frame."""
-        return {k: v / self.frames for k, v in self.stages.items() if self.frames}
 
 
 @dataclass(frozen=True)
 class _End:
     """A video or stream has ended; why, if not by its own end."""
 
-    error: ReadError | None
+    error: InputError | None
     complete: bool
 
 
@@ -117,6 +79,8 @@ class Prediction:
         self.outcome = Outcome(streams=getattr(segmentor, 'streams', 1))
         self._workers = workers or min(4, os.cpu_count() or 1)
         self._progress, self._say = progress or (lambda outcome: None), say
+        # videos that are read no further
+        self._given_up = set()
         self._frames = Channel(waiting, self.stop)
         self._taken, self._turn = iter(self._frames), threading.Lock()
         # what was segmented is written even if the run is stopped
@@ -185,7 +149,8 @@ class Prediction:
     def _read(self, sources):
         for source in sources:
             if source.kind == 'image':
-                if not self._frames.put((source, self._pool.submit(source.read))):
+                frame = self._pool.submit(source.read, self.settings.depth)
+                if not self._frames.put((source, frame)):
                     return
             elif not self._read_stream(source):
                 return
@@ -202,9 +167,11 @@ class Prediction:
             frames = source.frames(self.streams.every, self.streams.most, **more)
             with contextlib.closing(frames):
                 for frame in frames:
+                    if source.origin in self._given_up:
+                        break
                     if not self._frames.put((source, frame), newest=live):
                         return False
-        except ReadError as problem:
+        except InputError as problem:
             error = problem
         return self._frames.put((source, _End(error, error is None)))
 
@@ -222,7 +189,7 @@ class Prediction:
             if result is not item:
                 try:
                     result.set_result(self._segment_one(item))
-                except ReadError as error:
+                except InputError as error:
                     result.set_exception(error)
                 except Exception as error:
                     # whoever writes must not wait for it
@@ -234,43 +201,48 @@ class Prediction:
 
     def _segment_one(self, item):
         frame = item.result() if isinstance(item, Future) else item
-        found = self.segmentor.segment(frame.image)
+        with fault_of(frame.origin):
+            found = self.segmentor.segment(frame.image)
         return self._pool.submit(finish_frame, frame, found, self.settings)
 
     def _write(self):
         with contextlib.closing(ResultWriter(self.folder, self.streams)) as writer:
+            for error in self.inputs.failures:
+                writer.fail(error)
+                self.outcome.fail(error)
             for source, item in self._results:
-                if isinstance(item, Future):
-                    try:
+                if source.origin in self._given_up:
+                    continue
+                try:
+                    if isinstance(item, Future):
                         # of the network, and of what is made of it
                         item = item.result().result()
-                    except ReadError as error:
-                        # one for a whole video would be wrong in every frame
-                        if source.kind != 'image':
-                            raise
-                        item = error
-                self._write_one(writer, source, item)
+                    self._write_one(writer, source, item)
+                except InputError as error:
+                    # a camera's next frame would fail as well, and without end
+                    if source.kind == 'live' and not isinstance(item, _End):
+                        raise
+                    self._give_up(writer, source, error)
                 self._progress(self.outcome)
 
     def _write_one(self, writer, source, item):
-        outcome = self.outcome
         if isinstance(item, _End):
             writer.end(source, item.complete)
-            item = item.error
-            if item is None:
-                return
-        if isinstance(item, ReadError):
-            outcome.failed += 1
-            if outcome.failed <= MOST_FAILURES:
-                outcome.failures.append((item.origin, item.reason))
-            writer.fail(item)
+            if item.error is not None:
+                raise item.error
             return
         start = time.perf_counter()
         writer.write(item)
         item.seconds['writing'] = time.perf_counter() - start
-        for stage, seconds in item.seconds.items():
-            outcome.stages[stage] = outcome.stages.get(stage, 0.0) + seconds
-        outcome.frames += 1
+        self.outcome.add(source.origin, item.seconds, item.remark)
+
+    def _give_up(self, writer, source, error):
+        """Go on without an image, or without the rest of a video."""
+        if source.kind == 'video':
+            self._given_up.add(source.origin)
+            writer.end(source, complete=False)
+        writer.fail(error)
+        self.outcome.fail(error)
 
 
 @contextlib.contextmanager

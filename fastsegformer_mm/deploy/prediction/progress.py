@@ -12,7 +12,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .pipeline import Outcome
+from .names import readable
+from .outcome import Outcome
 
 
 class ProgressDisplay:
@@ -59,7 +60,7 @@ class ProgressDisplay:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text, markup=False, highlight=False)
+        self.console.print(readable(text), markup=False, highlight=False)
 
     def __call__(self, outcome: Outcome) -> None:
         """Show how far it is."""
@@ -85,7 +86,7 @@ class ProgressDisplay:
         seconds = max(now - self._begin, 1e-9)
         text = f'{outcome.frames / seconds:.1f} frames/s'
         if outcome.failed:
-            text += f', {outcome.failed} unreadable'
+            text += f', {outcome.failed} failed'
         if outcome.error is not None:
             text += ', breaking off'
         return text

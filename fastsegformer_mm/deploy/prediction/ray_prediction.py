@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 
 from ..errors import DeployError
 from .finish import Finished, FrameSettings
-from .frame import Frame, ReadError
+from .frame import Frame
+from .input_error import InputError
 from .inputs import Inputs
-from .pipeline import MOST_FAILURES, Outcome
+from .outcome import Outcome
 from .ray_session import check_room, ray_session
 from .ray_worker import NOTES, RayWorker
 from .result_writer import ResultWriter, StreamSettings
@@ -44,9 +45,9 @@ class RayPrediction:
         batch_size (int): Images that a worker gets at a time, and that are repeated
             when it dies. Defaults to 8.
         retries (int): How often an image is tried again whose worker has died, before
-            the run ends. Defaults to 2.
+            the run goes on without it. Defaults to 2.
         restarts (int): How often the process of one worker is started again, before
-            the run ends. Defaults to 5.
+            the run ends. Defaults to 20.
         stop (threading.Event, optional): Ends the run in order when it is set.
         progress (Callable, optional): Called after each frame and failure with the
             :class:`Outcome` so far.
@@ -73,7 +74,7 @@ class RayPrediction:
         gpus: float = 0.0,
         batch_size: int = 8,
         retries: int = 2,
-        restarts: int = 5,
+        restarts: int = 20,
         stop: threading.Event | None = None,
         progress: Callable | None = None,
     ):
@@ -105,6 +106,9 @@ class RayPrediction:
         notes = self.folder.path / NOTES
         shutil.rmtree(notes, ignore_errors=True)
         with contextlib.closing(ResultWriter(self.folder, StreamSettings())) as writer:
+            for error in self.inputs.failures:
+                writer.fail(error)
+                self.outcome.fail(error)
             if sources:
                 notes.mkdir()
                 try:
@@ -197,19 +201,13 @@ class RayPrediction:
             )
 
     def _write(self, row, name, writer):
-        outcome = self.outcome
         if 'failure' in row:
-            error = ReadError(*row['failure'])
-            outcome.failed += 1
-            if outcome.failed <= MOST_FAILURES:
-                outcome.failures.append((error.origin, error.reason))
+            error = InputError(*row['failure'])
             writer.fail(error)
+            self.outcome.fail(error)
             return
-        frame = Frame(None, row['origin'], name)
-        writer.write(Finished(frame, row['record']))
-        for stage, seconds in row['seconds'].items():
-            outcome.stages[stage] = outcome.stages.get(stage, 0.0) + seconds
-        outcome.frames += 1
+        writer.write(Finished(Frame(None, row['origin'], name), row['record']))
+        self.outcome.add(row['origin'], row['seconds'], row['remark'])
 
     def _remove_leftovers(self):
         """What killed workers had begun to write."""

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import DeployError
 from .finish import FrameSettings, finish_frame
-from .frame import ReadError
 from .image_file import ImageFile
+from .input_error import InputError, fault_of
+from .result_writer import write_files
 from .run_folder import MANIFEST
 
 # in the folder of outputs: a file for each image in work, which stays when its
@@ -66,8 +67,8 @@ class RayWorker:
 
         Returns:
             dict[str, np.ndarray]: 'row': JSON for each image. With 'origin' it has
-            'record' and 'seconds', or 'failure', why it could not be read; or it is
-            the last one and has 'error', what the run ends of.
+            'record', 'seconds' and 'remark', or 'failure', of which an InputError is
+            made; or it is the last one and has 'error', what the run ends of.
         """
         rows = []
         try:
@@ -86,11 +87,12 @@ class RayWorker:
     def _predict(self, source, deaths):
         key = hashlib.sha256(source.origin.encode()).hexdigest()[:KEY]
         if deaths[key] > self.retries:
-            raise DeployError(
-                f'{source.origin}: its worker died {deaths[key]} times. If only this '
-                'image does that, leave it out; if others do too, look for too little '
-                'memory (fewer --workers)'
+            reason = (
+                f'its worker died {deaths[key]} times. If only this image does that, '
+                'leave it out; if others do too, look for too little memory (fewer '
+                '--workers)'
             )
+            return {'origin': source.origin, 'failure': [source.origin, reason, True]}
         note = self._notes / f'{key}-{uuid.uuid4().hex}'
         note.touch()
         try:
@@ -101,14 +103,18 @@ class RayWorker:
 
     def _row(self, source):
         try:
-            frame = source.read()
-            found = self.segmentor.segment(frame.image)
+            frame = source.read(self.settings.depth)
+            with fault_of(frame.origin):
+                found = self.segmentor.segment(frame.image)
             done = finish_frame(frame, found, self.settings)
-        except ReadError as error:
-            return {'failure': [error.origin, error.reason]}
-        for name, content in done.files.items():
-            replace_file(self.folder / name, content)
-        return {'record': done.record, 'seconds': done.seconds}
+            write_files(done.files, self.folder, source.origin)
+        except InputError as error:
+            return {'failure': [error.origin, error.reason, error.doubtful]}
+        return {
+            'record': done.record,
+            'seconds': done.seconds,
+            'remark': done.remark,
+        }
 
     def _check_folder(self, manifest):
         path = self.folder / MANIFEST
@@ -122,18 +128,3 @@ class RayWorker:
                 'one that all machines share, under the same path'
             )
 
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all, whoever else writes it meanwhile.
-
-    Args:
-        path (Path): The file; its folder is made.
-        content (bytes): What is in it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.tmp-{uuid.uuid4().hex}')
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

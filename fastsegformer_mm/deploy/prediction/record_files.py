@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from .names import as_json, readable
+
 JSONL, CSV = 'defects.jsonl', 'defects.csv'
 COLUMNS = (
     'source',
@@ -126,7 +128,7 @@ def read_records(folder):
 
 def line(record: dict) -> bytes:
     """A record as a line of JSON."""
-    return json.dumps(record, ensure_ascii=False).encode() + b'\n'
+    return as_json(record) + b'\n'
 
 
 def header() -> bytes:
@@ -135,11 +137,12 @@ def header() -> bytes:
 
 
 def rows(record: dict) -> bytes:
-    """A record as lines of CSV: one for each class."""
+    """A record as lines of CSV, one for each class; its name in one line too."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     for name, figures in record['classes'].items():
         boxes = ';'.join(' '.join(map(str, box)) for box in figures['boxes'])
         values = {**record, **figures, 'class': name, 'boxes': boxes}
+        values['source'] = readable(record['source'])
         writer.writerow([values[column] for column in COLUMNS])
     return text.getvalue().encode()

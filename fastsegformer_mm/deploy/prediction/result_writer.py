@@ -1,13 +1,14 @@
 """Everything that a prediction writes, by one thread."""
 
 import contextlib
-import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from .finish import Finished
-from .frame import ReadError
+from .input_error import InputError, writing_failed
+from .names import as_json
 from .record_files import RecordFiles
-from .run_folder import FAILURES, RunFolder
+from .run_folder import FAILURES, RunFolder, replace_file
 from .video_sink import VideoSink
 
 
@@ -45,18 +46,22 @@ class ResultWriter:
         self._sinks = {}
 
     def write(self, finished: Finished) -> None:
-        """Write a frame: its files first, so that what is recorded is there."""
-        for name, content in finished.files.items():
-            self._folder.write(name, content)
+        """Write a frame: its files first, so that what is recorded is there.
+
+        Raises:
+            InputError: The file system does not take the name of a file.
+            OSError: Nothing can be written, as on a full disk.
+        """
+        write_files(finished.files, self._folder.path, finished.frame.origin)
         if finished.frame.index is not None:
             self._write_video(finished)
         self._records.append(finished.record)
 
-    def fail(self, error: ReadError) -> None:
-        """Note what could not be read."""
+    def fail(self, error: InputError) -> None:
+        """Note what the run goes on without."""
         entry = {'source': error.origin, 'reason': error.reason}
         with open(self._folder.path / FAILURES, 'ab') as file:
-            file.write(json.dumps(entry, ensure_ascii=False).encode() + b'\n')
+            file.write(as_json(entry) + b'\n')
 
     def end(self, source, complete: bool) -> None:
         """A video or stream has ended.
@@ -118,8 +123,11 @@ class ResultWriter:
                 break
             number += 1
         for key, (picture, *_) in pictures.items():
-            place = self._folder.place(names[key])
-            sink = VideoSink(place, rate, picture.shape[:2], key == 'mask')
+            try:
+                place = self._folder.place(names[key])
+                sink = VideoSink(place, rate, picture.shape[:2], key == 'mask')
+            except OSError as error:
+                raise writing_failed(error, names[key], frame.origin) from error
             self._sinks[key] = names[key], sink
 
     def _close_sinks(self):
@@ -127,3 +135,27 @@ class ResultWriter:
             for _, sink in self._sinks.values():
                 stack.callback(sink.close)
             self._sinks = {}
+
+
+def write_files(files: dict[str, bytes], folder: Path, origin: str) -> None:
+    """Write the files of an image, all or none of them.
+
+    Args:
+        files (dict[str, bytes]): Content by path in the folder.
+        folder (Path): That of the outputs.
+        origin (str): Name of the image in the records.
+
+    Raises:
+        InputError: The file system does not take one of the names.
+        OSError: Nothing can be written, as on a full disk.
+    """
+    written = []
+    for name, content in files.items():
+        try:
+            replace_file(folder / name, content)
+        except OSError as error:
+            problem = writing_failed(error, name, origin)
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise problem from error
+        written.append(folder / name)

@@ -3,13 +3,15 @@
 import contextlib
 import json
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ..errors import DeployError
-from .frame import ReadError
+from .input_error import InputError
+from .names import as_json
 from .record_files import CSV, JSONL, read_records, repair
 
 MANIFEST, REPORT, FAILURES = 'manifest.json', 'run.json', 'failures.jsonl'
@@ -42,7 +44,7 @@ class RunFolder:
         self.path = Path(path)
         self.done, self.next_frame, self.kept = set(), {}, 0
         # as it comes back from the file
-        self._identity = json.loads(json.dumps(identity))
+        self._identity = json.loads(as_json(identity))
         self._overwrite = overwrite
         self._videos = {}
         self._made = set()
@@ -83,6 +85,8 @@ class RunFolder:
             sources (Sequence): What is to be read.
         """
         live = any(source.kind == 'live' for source in sources)
+        for leftover in self.path.glob('.*.tmp'):
+            leftover.unlink()
         for part in PARTS:
             for leftover in (self.path / part).rglob('.*.tmp*'):
                 if live and leftover.suffix == '.mkv':
@@ -103,7 +107,7 @@ class RunFolder:
             if stamp is None or not self._files_there(record):
                 return False
             if source is not None:
-                with contextlib.suppress(ReadError):
+                with contextlib.suppress(InputError):
                     if list(source.stamp()) != stamp:
                         return False
             self.done.add(origin)
@@ -126,15 +130,7 @@ class RunFolder:
             name (str): Its path in the folder.
             content (bytes): What is in it.
         """
-        target = self.place(name)
-        temporary = target.with_name(f'.{target.name}.tmp')
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, target)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        replace_file(self.path / name, content)
 
     def place(self, name: str) -> Path:
         """The path of a file to be written; its folder is made."""
@@ -184,7 +180,7 @@ class RunFolder:
 
     def _write_manifest(self):
         content = {'identity': self._identity, 'videos': self._videos}
-        self.write(MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        self.write(MANIFEST, as_json(content, indent=1))
 
     def _remove_outputs(self):
         """Remove what the records name, nothing else that may lie there."""
@@ -203,6 +199,25 @@ class RunFolder:
             return all((self.path / name).stat().st_size for name in names)
         except OSError:
             return False
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all, whoever else writes it meanwhile.
+
+    Args:
+        path (Path): The file; its folder is made.
+        content (bytes): What is in it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # short: where the name itself just fits, so does this one
+    temporary = path.with_name(f'.{uuid.uuid4().hex}.tmp')
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _short(text, most=200):

@@ -1,7 +1,6 @@
 """What a prediction took: ``run.json`` and a table."""
 
 import importlib.metadata
-import json
 import os
 import platform
 from dataclasses import asdict
@@ -12,7 +11,8 @@ from rich.table import Table
 
 from fastsegformer_mm.version import __version__
 
-from .pipeline import Outcome
+from .names import as_json
+from .outcome import Outcome
 
 STAGES = (
     'reading',
@@ -52,6 +52,7 @@ def run_report(outcome: Outcome, card, options: dict, kept: int = 0) -> dict:
         'skipped': outcome.skipped,
         'failed': outcome.failed,
         'failures': [list(failure) for failure in outcome.failures],
+        'remarks': [list(remark) for remark in outcome.remarks],
         'dropped': outcome.dropped,
         'seconds': round(outcome.seconds, 6),
         'frames_per_second': each and round(1 / each, 4),
@@ -77,7 +78,7 @@ def run_report(outcome: Outcome, card, options: dict, kept: int = 0) -> dict:
 
 def report_bytes(report: dict) -> bytes:
     """As the content of ``run.json``."""
-    return json.dumps(report, ensure_ascii=False, indent=1).encode() + b'\n'
+    return as_json(report, indent=1) + b'\n'
 
 
 def stage_table(report: dict) -> Table:

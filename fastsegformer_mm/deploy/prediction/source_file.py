@@ -1,9 +1,10 @@
 """A file that frames are read from."""
 
 import os
+import stat
 from dataclasses import dataclass
 
-from .frame import ReadError
+from .input_error import InputError, reading_failed
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,14 @@ class SourceFile:
         """Bytes and time of the last change in nanoseconds.
 
         Raises:
-            ReadError: The file has gone.
+            InputError: The file has gone, or is a pipe or device.
+            OSError: The connection to the file system is lost.
         """
         try:
-            stat = os.stat(self.path)
+            found = os.stat(self.path)
         except OSError as error:
-            raise ReadError(self.origin, error.strerror or str(error)) from error
-        return stat.st_size, stat.st_mtime_ns
+            raise reading_failed(error, self.path, self.origin) from error
+        # to open a pipe would wait for its writer
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(self.origin, 'no file, but a folder, pipe or device')
+        return found.st_size, found.st_mtime_ns

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import cv2
 
-from .frame import Frame, ReadError
+from .frame import Frame
+from .input_error import InputError
 from .source_file import SourceFile
 
 
@@ -18,7 +19,7 @@ class VideoFile(SourceFile):
         """How many frames the file says that it has; 0 where it does not say.
 
         Raises:
-            ReadError: It is no video.
+            InputError: It is no video.
         """
         capture = self._open()
         try:
@@ -34,7 +35,7 @@ class VideoFile(SourceFile):
             most (int, optional): At most so many. Defaults to None, all.
 
         Raises:
-            ReadError: It is no video, or ends long before the end that it states;
+            InputError: It is no video, or ends long before the end that it states;
                 the frames up to there were yielded.
         """
         capture = self._open()
@@ -67,13 +68,13 @@ class VideoFile(SourceFile):
                 return
             # what a container states is an estimate in some
             if index < 0.98 * total - 2:
-                raise ReadError(
+                raise InputError(
                     self.origin,
                     f'ends after {index} of {total} frames: the file is damaged or '
                     'was cut off; those up to there are in the records',
                 )
             if not index:
-                raise ReadError(self.origin, 'a video without any frame')
+                raise InputError(self.origin, 'a video without any frame')
         finally:
             capture.release()
 
@@ -81,7 +82,7 @@ class VideoFile(SourceFile):
         self.stamp()
         capture = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG)
         if not capture.isOpened():
-            raise ReadError(
+            raise InputError(
                 self.origin,
                 'cannot be opened: no video, a damaged one, or a codec '
                 'that OpenCV does not have',

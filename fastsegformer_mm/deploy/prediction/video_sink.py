@@ -37,6 +37,8 @@ class VideoSink:
         self._temporary = self.path.with_name(f'.{self.path.stem}.tmp{path.suffix}')
         self._odd = tuple(side % 2 for side in size)
         self._value = 255 if mask else 0
+        # says why, where the name or the folder is at fault; OpenCV does not
+        self._temporary.touch()
         even = (size[1] + self._odd[1], size[0] + self._odd[0])
         self._writer = cv2.VideoWriter(
             str(self._temporary),
@@ -48,6 +50,7 @@ class VideoSink:
             not mask,
         )
         if not self._writer.isOpened():
+            self._temporary.unlink()
             raise OSError(
                 errno.EIO, 'cannot be opened as a video for writing', str(self.path)
             )
