@@ -1,11 +1,14 @@
 """What the user names becomes sources with names of their own."""
 
 import os
+import shutil
+import sys
 
 import pytest
 
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.prediction import find_inputs
+from fastsegformer_mm.deploy.prediction.inputs import _named
 
 
 @pytest.fixture
@@ -139,3 +142,87 @@ def test_errors(photos, name, said):
 def test_two_cameras_need_two_runs():
     with pytest.raises(DeployError, match='2 cameras and addresses were given, 0, 1;'):
         find_inputs(['0', '1'])
+
+
+@pytest.fixture
+def locked(photos, monkeypatch):
+    """The folder left/deep, which may not be looked into, whoever runs the tests."""
+    folder, real = photos / 'left/deep', os.scandir
+
+    def scandir(path='.'):
+        if os.path.realpath(path) == str(folder):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    return folder
+
+
+@pytest.mark.parametrize('pattern', ['', '**/*.jp*g', 'left/*/*.jpeg', '*'])
+def test_folders_that_may_not_be_read_are_failures(photos, locked, pattern):
+    inputs = find_inputs([os.path.join(photos, pattern)], photos / 'out')
+    (failure,) = inputs.failures
+    assert failure.origin == ('deep' if pattern.startswith('left') else 'left/deep')
+    assert failure.reason == 'a folder that cannot be read: Permission denied'
+    assert not failure.doubtful
+    assert 'left/deep/a.jpeg' not in origins(inputs)
+
+
+def test_a_folder_that_may_not_be_read_is_no_input(photos, locked):
+    with pytest.raises(DeployError) as error:
+        find_inputs([locked])
+    assert str(error.value) == (
+        f'{locked}: Permission denied; expected a folder to read from'
+    )
+
+
+def results_of_a_run(folder, *held):
+    for name in (*held, 'masks/a.png', 'overlays/deep/a.jpg', 'own.png'):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b'x')
+
+
+@pytest.mark.parametrize('held', ['manifest.json', 'run.json'])
+@pytest.mark.parametrize('pattern', ['', '**/*', '*', 'left/res*', 'left/*/*'])
+def test_results_of_an_earlier_run_are_left_out(photos, held, pattern):
+    results_of_a_run(photos / 'left/results', 'defects.jsonl', held)
+    inputs = find_inputs([os.path.join(photos, pattern)], photos / 'out')
+    assert inputs.left_out == (str(photos / 'left/results'),)
+    found = [name for name in origins(inputs) if 'results' in name]
+    # what is the user's own stays
+    assert [os.path.basename(name) for name in found] == ['own.png']
+    # those of this run are no news
+    assert not find_inputs([photos], photos / 'left/results').left_out
+
+
+def test_what_only_looks_like_results_is_read(photos):
+    results_of_a_run(photos / 'left/results', 'run.json', 'manifest.json')
+    inputs = find_inputs([photos], photos / 'out')
+    assert not inputs.left_out
+    assert 'left/results/masks/a.png' in origins(inputs)
+    # as are results that are asked for
+    results_of_a_run(photos / 'left/results', 'defects.jsonl')
+    for named in ('left/results/masks', 'left/results/masks/*.png'):
+        inputs = find_inputs([photos / named], photos / 'out')
+        assert (origins(inputs), inputs.left_out) == (['a.png'], ())
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='names are bytes there alone')
+def test_names_that_are_no_utf8_are_failures(photos):
+    odd = os.fsdecode(os.fsencode(photos) + b'/left/\xb3\xc8.png')
+    shutil.copyfile(photos / 'a.png', odd)
+    inputs = find_inputs([photos], photos / 'out')
+    (failure,) = inputs.failures
+    assert failure.origin == 'left/\udcb3\udcc8.png'
+    assert 'its name is not valid UTF-8' in failure.reason
+    assert len(origins(inputs)) == 5
+    assert find_inputs([odd]).sources == []
+
+
+def test_names_that_differ_in_case_only_get_names_of_their_own(tmp_path):
+    names = ['A.png', 'a.png', 'Caf\xe9.png', 'cafe\u0301.png']
+    sources, failures = _named([f'/p/{name}' for name in names], '/p')
+    assert failures == []
+    assert [source.origin for source in sources] == names
+    found = [source.name for source in sources]
+    assert found == ['A_png', 'a_png_', 'Caf\xe9_png', 'cafe\u0301_png_']

@@ -78,6 +78,13 @@ def decode_image(
     """
     if not content:
         raise InputError(origin, 'the file is empty')
+    pages = _pages(content)
+    if pages > 1:
+        raise InputError(
+            origin,
+            f'{pages} pages or frames in one file; expected one: save each in a file '
+            'of its own, or an animation as a video',
+        )
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), FLAGS)
     except (cv2.error, MemoryError) as error:
@@ -91,13 +98,6 @@ def decode_image(
     if image is None or _cut_off(content):
         raise InputError(
             origin, f'{len(content):,} bytes that are no whole image of a known format'
-        )
-    pages = _pages(content)
-    if pages > 1:
-        raise InputError(
-            origin,
-            f'{pages} pages or frames in one file; expected one: save each in a file '
-            'of its own, or an animation as a video',
         )
     return _eight_bits(image, origin, depth)
 
@@ -158,5 +158,5 @@ def _pages(content):
             found += not image.tag_v2.get(KIND, 0) & NO_PAGE
         return found
     except (OSError, SyntaxError, ValueError, KeyError):
-        # not known to Pillow; OpenCV has read it
+        # broken, or not known to Pillow: OpenCV will tell
         return 1
