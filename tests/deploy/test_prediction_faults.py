@@ -19,7 +19,8 @@ from fastsegformer_mm.deploy.prediction import (
     result_writer,
 )
 from fastsegformer_mm.deploy.prediction.input_error import fault_of, reading_failed
-from fastsegformer_mm.deploy.prediction.names import as_json, readable
+from fastsegformer_mm.deploy.prediction.names import as_json
+from fastsegformer_mm.utils.names import escaped
 
 cases = runpy.run_path(str(Path(__file__).with_name('prediction_cases.py')))
 ColourSegmentor, predict, records = (
@@ -209,8 +210,8 @@ def test_doubts_are_counted_from_the_last_frame_that_was_done():
 
 
 def test_names():
-    assert readable('a b　橙é.jpg') == 'a b　橙é.jpg'
-    assert readable('\udcb3\ud800\t\x85\u2028') == r'\xb3\ud800\x09\x85\u2028'
+    assert escaped('a b　橙é.jpg') == 'a b　橙é.jpg'
+    assert escaped('\udcb3\ud800\t\x85\u2028') == r'\xb3\ud800\t\x85\u2028'
     assert as_json(['\udcb3', '橙', '\n']) == r'["\\xb3", "橙", "\n"]'.encode()
 
 

@@ -1,32 +1,14 @@
-"""Names of files in records and messages, whatever bytes they are made of."""
+"""Names of files in records, whatever bytes they are made of."""
 
 import json
 import os
 import re
-import unicodedata
+
+from fastsegformer_mm.utils.names import escaped
 
 from .input_error import InputError
 
 SURROGATE = re.compile('[\ud800-\udfff]')
-# lines of a terminal or a table would break at them
-BREAKING = ('Cc', 'Cs', 'Zl', 'Zp')
-
-
-def readable(text) -> str:
-    r"""A name as one line of valid text.
-
-    Bytes that are not UTF-8 become ``\xNN``, and so do control characters.
-
-    Args:
-        text (str | Path): The name, as Python has it of the file system.
-
-    Example:
-        >>> print(readable('a\udcb3\n橙.jpg'))
-        a\xb3\x0a橙.jpg
-    """
-    return ''.join(
-        _escaped(c) if unicodedata.category(c) in BREAKING else c for c in str(text)
-    )
 
 
 def as_json(value, **options) -> bytes:
@@ -41,7 +23,7 @@ def as_json(value, **options) -> bytes:
         'a\\xb3.jpg'
     """
     text = json.dumps(value, ensure_ascii=False, **options)
-    return SURROGATE.sub(lambda m: '\\' + _escaped(m[0]), text).encode()
+    return SURROGATE.sub(lambda m: '\\' + escaped(m[0]), text).encode()
 
 
 def check_name(origin: str) -> None:
@@ -62,9 +44,3 @@ def check_name(origin: str) -> None:
             f'its name is not valid UTF-8, so that no record can hold it; {way_out}',
         )
 
-
-def _escaped(character):
-    code = ord(character)
-    if 0xDC80 <= code < 0xDD00:  # a byte, as os.fsdecode marks it
-        code -= 0xDC00
-    return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}'

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fastsegformer_mm.utils.names import escaped
+
 from ..errors import DeployError
 from ..model_card import ModelCard
 from .finish import FrameSettings
 from .grading import read_grading
 from .inputs import Inputs
-from .names import readable
 from .outcome import Outcome
 from .part_masks import PartMasks
 from .result_writer import StreamSettings
@@ -56,7 +57,7 @@ def say_left_out(inputs: Inputs) -> None:
     """
     for folder in inputs.left_out:
         print(
-            f'{readable(folder)}: results of an earlier run, left out', file=sys.stderr
+            f'{escaped(folder)}: results of an earlier run, left out', file=sys.stderr
         )
 
 
@@ -131,7 +132,7 @@ def finish(outcome: Outcome, report: dict, folder: RunFolder) -> int:
     console = Console() if sys.stdout.isatty() else Console(width=120)
     if outcome.frames:
         console.print(stage_table(report))
-    said = f'{outcome.frames} frames into {readable(folder.path)}'
+    said = f'{outcome.frames} frames into {escaped(str(folder.path))}'
     if outcome.skipped:
         said += f'; {outcome.skipped} inputs were done before'
     if outcome.dropped:
@@ -140,17 +141,17 @@ def finish(outcome: Outcome, report: dict, folder: RunFolder) -> int:
     if outcome.failed:
         print(f'{outcome.failed} could not be predicted on:', file=sys.stderr)
         for failure in outcome.failures:
-            print(f'  {readable(": ".join(failure))}', file=sys.stderr)
+            print(f'  {escaped(": ".join(failure))}', file=sys.stderr)
         more = outcome.failed - len(outcome.failures)
         if more:
             print(f'  and {more} more, see failures.jsonl', file=sys.stderr)
     for remark in outcome.remarks:
-        print(readable(': '.join(remark)), file=sys.stderr)
+        print(escaped(': '.join(remark)), file=sys.stderr)
     if outcome.error is not None:
         error = outcome.error
         text = str(error) if isinstance(error, (DeployError, OSError)) else repr(error)
         print(
-            f'error: broke off: {readable(" ".join(text.split()))}. What is written is '
+            f'error: broke off: {escaped(" ".join(text.split()))}. What is written is '
             'complete: the same command goes on from there',
             file=sys.stderr,
         )
@@ -163,5 +164,5 @@ def finish(outcome: Outcome, report: dict, folder: RunFolder) -> int:
 
 def stop(error: BaseException) -> int:
     """Say in one line why nothing was begun; the exit code."""
-    print('error:', readable(' '.join(str(error).split())), file=sys.stderr)
+    print('error:', escaped(' '.join(str(error).split())), file=sys.stderr)
     return USAGE

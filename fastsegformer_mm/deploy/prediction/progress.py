@@ -12,7 +12,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .names import readable
+from fastsegformer_mm.utils.names import escaped
+
 from .outcome import Outcome
 
 
@@ -60,7 +61,7 @@ class ProgressDisplay:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(readable(text), markup=False, highlight=False)
+        self.console.print(escaped(text), markup=False, highlight=False)
 
     def __call__(self, outcome: Outcome) -> None:
         """Show how far it is."""

@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .names import as_json, readable
+from fastsegformer_mm.utils.names import escaped
+
+from .names import as_json
 
 JSONL, CSV = 'defects.jsonl', 'defects.csv'
 COLUMNS = (
@@ -143,6 +145,6 @@ def rows(record: dict) -> bytes:
     for name, figures in record['classes'].items():
         boxes = ';'.join(' '.join(map(str, box)) for box in figures['boxes'])
         values = {**record, **figures, 'class': name, 'boxes': boxes}
-        values['source'] = readable(record['source'])
+        values['source'] = escaped(record['source'])
         writer.writerow([values[column] for column in COLUMNS])
     return text.getvalue().encode()
