@@ -97,8 +97,8 @@ def test_choices_are_those_of_the_package():
     from fastsegformer_mm.deploy.prediction.finish import FORMATS
     from fastsegformer_mm.deploy.prediction.options import (
         BROKE_OFF,
+        FAILED,
         INTERRUPTED,
-        UNREADABLE,
         USAGE,
     )
     from fastsegformer_mm.distillation.benchmark import VARIANTS
@@ -109,7 +109,7 @@ def test_choices_are_those_of_the_package():
     assert options.PRECISIONS == PRECISIONS == combination.PRECISIONS
     assert options.PICTURE_FORMATS == FORMATS
     numbers = [int(n) for n in options.EXIT_CODES.split() if n.isdigit()]
-    assert numbers == [0, UNREADABLE, USAGE, BROKE_OFF, INTERRUPTED]
+    assert numbers == [0, FAILED, USAGE, BROKE_OFF, INTERRUPTED]
     assert tool('deployment/export.py')['FORMATS'] == tuple(SUFFIX)
     benchmark = tool('analysis_tools/benchmark.py')
     assert benchmark['BACKENDS'] == combination.BACKENDS
