@@ -147,6 +147,12 @@ def _place(shape, resize, canvas, divisor):
     elif resize == 'keep_ratio':
         width, height = mmcv.rescale_size(shape[::-1], canvas[::-1])
         size = (height, width)
+        if not width or not height:
+            raise FrameError(
+                f'the frame of {shape[0]} x {shape[1]} pixels would have none left as '
+                f'an input of {canvas[0]} x {canvas[1]} with its aspect kept; cut it '
+                'into tiles'
+            )
     canvas = tuple(-(-side // divisor) * divisor for side in size)
     return Placement(shape, size, 0, 0, canvas)
 

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from fastsegformer_mm.deploy import ModelCard
-from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.errors import DeployError, FrameError
 from fastsegformer_mm.deploy.frames import FramesAsTheyAre, Placement, Preprocess
 
 CASES = Path(__file__).with_name('segmentor_cases.py')
@@ -128,6 +128,11 @@ class TestPlacement:
         card = make_card(resize='none', size_divisor=32)
         found = Preprocess(card).placement((33, 64))
         assert found == Placement((33, 64), (33, 64), 0, 0, (64, 64))
+
+    def test_keep_ratio_of_which_no_pixel_is_left(self):
+        preprocess = Preprocess(make_card(resize='keep_ratio'))
+        with pytest.raises(FrameError, match='of 1 x 5000 pixels would have none left'):
+            preprocess(np.zeros((1, 5000, 3), np.uint8))
 
     def test_keep_ratio(self):
         card = make_card(resize='keep_ratio', size=(64, 96))

@@ -134,6 +134,16 @@ def test_nothing_found():
     assert '<rect' not in html
 
 
+@pytest.mark.parametrize('shape', [(1, 1), (1, 9), (4, 1), (70_000, 3)])
+def test_odd_sizes(shape):
+    data = case.png(np.full((*shape, 3), 250, np.uint8))
+    html = picture_result(
+        Upload('a.png', data), case.models(), 'thresholds', 'fp32', Limits()
+    )
+    mask = Image.open(io.BytesIO(files(html)['a_mask.png']))
+    assert mask.size == shape[::-1]
+
+
 def test_video_is_painted_again_without_the_network():
     frames = [case.frame(shift) for shift in (0, 20, 40)]
     upload = Upload('a.webm', case.video(frames, 5))

@@ -1,4 +1,6 @@
+import io
 import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,6 +47,12 @@ def test_take_leaves_what_others_sent(tmp_path):
         (tmp_path / name).write_text(name)
     assert take(tmp_path / 'a').data == b'a'
     assert [p.name for p in tmp_path.iterdir()] == ['b']
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='it has no such names')
+def test_names_become_one_line(tmp_path):
+    (tmp_path / 'a\n\udcb3.png').write_text('x')
+    assert take(tmp_path / 'a\n\udcb3.png').name == r'a\n\xb3.png'
 
 
 @pytest.mark.parametrize('ending', ['png', 'bmp', 'tiff', 'webp'])
@@ -110,6 +118,28 @@ def test_truncated_picture(encode, monkeypatch):
     monkeypatch.setattr(cv2, 'imdecode', lambda *_: noise)
     with pytest.raises(DeployError, match='broken or cut off'):
         decoded(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize('ending', ['png', 'tiff'])
+def test_pictures_of_16_bits(ending):
+    deep = np.random.default_rng(0).integers(0, 4096, (60, 60)).astype(np.uint16)
+    data = cv2.imencode(f'.{ending}', deep)[1].tobytes()
+    with pytest.raises(DeployError) as told:
+        decoded(data)
+    assert str(told.value).startswith('a.jpg: 16 bits a channel, values ')
+    # three channels of which Pillow does not know
+    data = cv2.imencode(f'.{ending}', np.stack([deep] * 3, axis=2))[1].tobytes()
+    with pytest.raises(DeployError, match=r'16 bits a channel|PNG of 8 bits'):
+        decoded(data)
+
+
+@pytest.mark.parametrize('kind', ['TIFF', 'PNG', 'WEBP'])
+def test_pictures_of_several_pages(kind):
+    first, second = Image.fromarray(FRAME), Image.fromarray(255 - FRAME)
+    buffer = io.BytesIO()
+    first.save(buffer, kind, save_all=True, append_images=[second])
+    with pytest.raises(DeployError, match=r'^a\.jpg: 2 pages or frames in one file'):
+        decoded(buffer.getvalue())
 
 
 def test_pixels_are_looked_at_before_decoding(monkeypatch):

@@ -62,9 +62,9 @@ def test_16_bits(tmp_path, kind):
     twelve = RNG.integers(0, 4096, (60, 60)).astype(np.uint16)
     content = opencv(twelve, kind)
     assert reason(content) == (
-        f'16 bits a channel, values {twelve.min()} to {twelve.max()}; expected 8 bits, '
-        'or --depth with the number of bits in use (--depth 12: 4095 is white; 16: '
-        '65535, as in a training)'
+        f'16 bits a channel, values {twelve.min()} to {twelve.max()}; expected 8, '
+        'since no file says how many bits are in use: predict.py is told by --depth '
+        '(12: 4095 is white; 16: as in a training)'
     )
     found = decode_image(content, 'a', depth=12)
     assert np.array_equal(found, np.repeat((twelve >> 4)[..., None], 3, axis=2))

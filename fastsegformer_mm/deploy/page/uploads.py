@@ -5,11 +5,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.prediction import decode_image
+from fastsegformer_mm.utils.names import escaped
 
 from .limits import Limits
 
@@ -76,14 +77,13 @@ def take(path) -> Upload:
         ) from error
     except OSError:
         pass  # another file has come into the folder
-    return Upload(path.name, data)
+    return Upload(escaped(path.name), data)
 
 
 def decode_picture(upload: Upload, limits: Limits) -> np.ndarray:
     """Decode a picture as the prediction on files does.
 
-    Its size is read from its header first, and a truncated file is refused, which
-    OpenCV alone would fill up with grey. EXIF's orientation is applied.
+    Its size is read from its header first, and a truncated file is refused.
 
     Args:
         upload (Upload): What was sent.
@@ -93,7 +93,8 @@ def decode_picture(upload: Upload, limits: Limits) -> np.ndarray:
         np.ndarray: uint8 BGR of (H, W, 3).
 
     Raises:
-        DeployError: It is no picture, too large or broken.
+        DeployError: It is no picture, too large or broken, or one that
+            :func:`~fastsegformer_mm.deploy.prediction.decode.decode_image` refuses.
     """
     name = upload.name
     if not upload.data:
@@ -117,19 +118,16 @@ def decode_picture(upload: Upload, limits: Limits) -> np.ndarray:
     check_pixels(name, *picture.size, limits)
     try:
         picture.load()
-        frame = cv2.imdecode(np.frombuffer(upload.data, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, SyntaxError, ValueError, cv2.error) as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise _broken(name, error) from error
-    if frame is None:
-        raise _broken(name, 'OpenCV cannot read it')
-    return frame
+    return decode_image(upload.data, name)
 
 
 def _broken(name, why):
     why = str(why).splitlines()[0] if str(why) else type(why).__name__
     return DeployError(
         f'{name} is broken or cut off ({why}); send the whole file, or save it again '
-        'as PNG'
+        'as PNG of 8 bits a channel'
     )
 
 

@@ -115,9 +115,9 @@ def _eight_bits(image, origin, depth):
     if depth is None:
         raise InputError(
             origin,
-            f'16 bits a channel, values {low} to {high}; expected 8 bits, or --depth '
-            'with the number of bits in use (--depth 12: 4095 is white; 16: 65535, as '
-            'in a training)',
+            f'16 bits a channel, values {low} to {high}; expected 8, since no file '
+            'says how many bits are in use: predict.py is told by --depth (12: 4095 is '
+            'white; 16: as in a training)',
         )
     if high >> depth:
         raise InputError(
