@@ -1,8 +1,10 @@
 """Each test starts as it would alone, whichever ran before it."""
 
+import functools
 import signal
 
 import pytest
+import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import set_random_seed
@@ -19,13 +21,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup():
+def pytest_runtest_setup(item):
     """Weights, images and augmentations are drawn as in the last run.
 
     Before the fixtures, which draw as well. Of one draw in hundreds a test may ask
     too much, and a run that fails for another draw says nothing about a change.
     """
+    if item.get_closest_marker('cpu_float16') and not cpu_has_float16():
+        pytest.skip('no autocast to float16 on the CPU in this torch')
     set_random_seed(0)
+
+
+@functools.cache
+def cpu_has_float16():
+    """Whether networks are trained in float16 on the CPU; since torch 2.3."""
+    try:
+        with torch.autocast('cpu', torch.float16):
+            return torch.is_autocast_cpu_enabled()
+    except RuntimeError:
+        return False
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -1,4 +1,4 @@
-import platform
+import sys
 
 # Importing the package registers every part of it with MMSegmentation.
 custom_imports = dict(
@@ -10,7 +10,7 @@ env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(
         # elsewhere libraries of the system do not survive a fork
-        mp_start_method='fork' if platform.system() == 'Linux' else 'spawn',
+        mp_start_method='fork' if sys.platform == 'linux' else 'spawn',
         opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
 

@@ -19,6 +19,7 @@ from fastsegformer_mm.deploy.backends.artefact import read_card
 from fastsegformer_mm.deploy.backends.conversion import to_onnx
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.model_card import KEY
+from fastsegformer_mm.deploy.onnx_tracing import trace_to_onnx
 
 CASES = Path(__file__).with_name('segmentor_cases.py')
 cases = SimpleNamespace(**runpy.run_path(str(CASES)))
@@ -30,7 +31,7 @@ class Whole(nn.Module):
 
     def forward(self, frame):
         blue, red = frame[..., 0] > 100, frame[..., 2] > 100
-        return torch.maximum(blue.to(torch.uint8), 2 * red.to(torch.uint8))
+        return torch.where(red, 2, blue.to(torch.int32)).to(torch.uint8)
 
 
 class End(nn.Module):
@@ -104,14 +105,13 @@ class TestFiles:
     def test_frames_in_masks_out(self, tmp_path, model, index):
         _, card = model
         content = tmp_path / 'whole.onnx'
-        torch.onnx.export(
+        trace_to_onnx(
             Whole(),
             (torch.zeros(1, 8, 8, 3, dtype=torch.uint8),),
             str(content),
             input_names=['frame'],
             output_names=['mask'],
             dynamic_axes={'frame': {1: 'h', 2: 'w'}, 'mask': {1: 'h', 2: 'w'}},
-            dynamo=False,
         )
         card = dataclasses.replace(card, with_pre=True, with_post=True)
         path = write(tmp_path, content.read_bytes(), card)[index]
@@ -125,14 +125,13 @@ class TestFiles:
     def test_masks_of_the_size_told(self, tmp_path, model, index):
         _, card = model
         content = tmp_path / 'end.onnx'
-        torch.onnx.export(
+        trace_to_onnx(
             End(),
             (torch.zeros(1, 3, 64, 64), torch.tensor([8, 8])),
             str(content),
             input_names=['image', 'frame_size'],
             output_names=['mask'],
             dynamic_axes={'mask': {1: 'h', 2: 'w'}},
-            dynamo=False,
         )
         card = dataclasses.replace(card, with_post=True, shape=(64, 64))
         path = write(tmp_path, content.read_bytes(), card)[index]

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fastsegformer_mm.deploy.errors import DeployError
+from fastsegformer_mm.deploy.onnx_tracing import trace_to_onnx
 from fastsegformer_mm.deploy.quantization import quantize_onnx
 
 case = runpy.run_path(str(Path(__file__).with_name('quantization_case.py')))
@@ -20,14 +21,13 @@ closeness, images = case['closeness'], case['images']
 
 
 def export(network, path, **options):
-    torch.onnx.export(
+    trace_to_onnx(
         network,
         torch.rand(1, 3, SIDE, SIDE),
         str(path),
         input_names=['image'],
         output_names=['logits'],
         opset_version=17,
-        dynamo=False,
         **options,
     )
     model = onnx.load(path)

@@ -182,6 +182,7 @@ def test_amp(monkeypatch, precision, dtype_t):
                 assert not torch.equal(log_a[name], value)
 
 
+@pytest.mark.cpu_float16
 @pytest.mark.parametrize('scale', [1, 1000])
 def test_float16(scale):
     """Finite also where the maps leave float16 once they are squared and summed."""

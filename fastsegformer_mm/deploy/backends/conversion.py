@@ -1,5 +1,6 @@
 """A network in PyTorch into what a runtime reads, in memory."""
 
+import functools
 import io
 import warnings
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import DeployError
+from ..onnx_tracing import READS_CODE, trace_to_onnx
 from ..telemetry import decline_telemetry
 from .openvino_core import import_openvino, openvino_core
 
@@ -28,13 +30,18 @@ def to_onnx(network: nn.Module, shape: tuple[int, ...]) -> bytes:
         DeployError: The package onnx is missing, or the network has what ONNX has not.
     """
     try:
-        return _export(network, shape, dynamo=False, opset_version=OPSET)
+        return _export(network, shape)
     except RuntimeError:
         # pooling into bins that do not divide the size is refused by tracing, and
-        # left to the slower exporter
+        # left to the slower exporter, or written as other operators
         pass
     try:
-        return _export(network, shape, dynamo=True)
+        if READS_CODE:
+            by_code = functools.partial(torch.onnx.export, dynamo=True)
+            return _export(network, shape, by_code)
+        from ..export.pooling import without_adaptive_pools
+
+        return _export(without_adaptive_pools(network), shape)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise DeployError(
@@ -51,7 +58,7 @@ def to_openvino(network: nn.Module, shape: tuple[int, ...]):
     ov = import_openvino()
     try:
         # a tenth of the time of convert_model, and the same speed after
-        traced = _export(network, shape, dynamo=False, opset_version=OPSET)
+        traced = _export(network, shape)
         return openvino_core().read_model(traced)
     except RuntimeError:
         pass
@@ -63,18 +70,18 @@ def to_openvino(network: nn.Module, shape: tuple[int, ...]):
         )
 
 
-def _export(network, shape, **settings):
+def _export(network, shape, export=None):
+    export = export or functools.partial(trace_to_onnx, opset_version=OPSET)
     file = io.BytesIO()
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
-            torch.onnx.export(
+            export(
                 network,
                 (torch.zeros(shape),),
                 file,
                 input_names=['image'],
                 output_names=['logits'],
-                **settings,
             )
     except ImportError as error:
         raise DeployError(

@@ -12,6 +12,7 @@ import torch
 
 from ..errors import DeployError
 from ..model_card import KEY, ModelCard
+from ..onnx_tracing import READS_CODE, trace_to_onnx
 from .parts import Part
 from .pooling import without_adaptive_pools
 
@@ -48,7 +49,7 @@ def to_onnx(part: Part, path: Path) -> None:
     onnx = import_onnx()
     module = without_adaptive_pools(part.module)
     reasons = []
-    for dynamo in (False, True):
+    for dynamo in (False, True) if READS_CODE else (False,):
         try:
             with _quiet(), torch.no_grad():
                 _write(part, module, path, dynamo)
@@ -60,6 +61,8 @@ def to_onnx(part: Part, path: Path) -> None:
             # exporters and runtimes raise whatever they like
             lines = [x.strip() for x in str(error).splitlines() if x.strip()]
             reasons.append((lines or [type(error).__name__])[0][:200])
+    if not READS_CODE:
+        reasons.append('the exporter that reads the code needs torch >= 2.6')
     hint = ''
     if any(part.free.values()):
         hint = (
@@ -74,22 +77,24 @@ def to_onnx(part: Part, path: Path) -> None:
 
 def _write(part, module, path, dynamo):
     names = dict(input_names=list(part.inputs), output_names=part.outputs)
-    if dynamo:
-        auto = torch.export.Dim.DYNAMIC
-        sizes = tuple(dict.fromkeys(part.free.get(n, {}), auto) for n in part.inputs)
-        settings = dict(
-            dynamo=True, dynamic_shapes=sizes, external_data=False, verbose=False
-        )
-    else:
-        free = {name: axes for name, axes in part.free.items() if axes}
-        settings = dict(dynamo=False, dynamic_axes=free)
+    inputs = tuple(part.inputs.values())
+    if not dynamo:
+        names['dynamic_axes'] = {name: axes for name, axes in part.free.items() if axes}
+        trace_to_onnx(module, inputs, str(path), opset_version=OPSET, **names)
+        return
+    auto = torch.export.Dim.DYNAMIC
     torch.onnx.export(
         module,
-        tuple(part.inputs.values()),
+        inputs,
         str(path),
         opset_version=OPSET,
+        dynamo=True,
+        dynamic_shapes=tuple(
+            dict.fromkeys(part.free.get(n, {}), auto) for n in part.inputs
+        ),
+        external_data=False,
+        verbose=False,
         **names,
-        **settings,
     )
 
 

@@ -141,7 +141,7 @@ class NonFiniteLossHook(Hook):
     def _eager(self, function):
         """Nothing that ``compile`` should make a part of the network."""
         compiled = self._runner.cfg.get('compile')
-        return torch.compiler.disable(function) if compiled else function
+        return torch._dynamo.disable(function) if compiled else function
 
     def _wrap(self, owner, name, around) -> None:
         inner = getattr(owner, name)

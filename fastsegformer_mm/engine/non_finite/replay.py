@@ -76,12 +76,15 @@ def record(model: nn.Module, batch, findings: Findings, weights: bool, **more) -
 
 
 def autocast_state(device: torch.device) -> dict | None:
-    """Autocast as it is now; unknown before torch 2.4."""
-    if not hasattr(torch, 'get_autocast_dtype'):
-        return None
-    if not torch.is_autocast_enabled(device.type):
-        return None
-    return dict(dtype=str(torch.get_autocast_dtype(device.type)).split('.')[-1])
+    """Autocast as it is now: {'dtype': such as 'bfloat16'}; None where it is off."""
+    if hasattr(torch, 'get_autocast_dtype'):
+        on = torch.is_autocast_enabled(device.type)
+        dtype = torch.get_autocast_dtype(device.type)
+    elif device.type == 'cpu':  # before torch 2.4
+        on, dtype = torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    else:
+        on, dtype = torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
+    return dict(dtype=str(dtype).split('.')[-1]) if on else None
 
 @dataclass
 class Origin:

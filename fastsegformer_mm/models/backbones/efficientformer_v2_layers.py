@@ -10,6 +10,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+# torch.compiler has it since torch 2.3
+is_compiling = getattr(getattr(torch, 'compiler', None), 'is_compiling', None)
+if is_compiling is None:
+    is_compiling = torch._utils.is_compiling
+
 
 def conv_norm(in_channels, out_channels, kernel_size, norm_cfg, stride=1, groups=1):
     """Convolution (with bias, as the official) and norm, named '0' and '1'."""
@@ -269,7 +274,7 @@ class Block(nn.Module):
     def forward(self, x):
         if not self.with_cp or not torch.is_grad_enabled():
             return self._forward(x)
-        if torch.compiler.is_compiling():
+        if is_compiling():
             # the compiler recomputes without a second update of the statistics
             return checkpoint(self._forward, x, use_reentrant=False)
         return checkpoint(

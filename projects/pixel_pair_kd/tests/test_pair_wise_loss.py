@@ -260,7 +260,10 @@ def test_is_finite_on_constant_maps(way):
 
 
 @every_way
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    'dtype',
+    [pytest.param(torch.float16, marks=pytest.mark.cpu_float16), torch.bfloat16],
+)
 def test_is_float32_inside_autocast(way, dtype):
     # squared and summed, these exceed float16's 65504
     student, teacher = (m.detach().mul(200).to(dtype) for m in maps())

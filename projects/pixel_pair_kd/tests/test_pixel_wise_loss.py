@@ -100,7 +100,10 @@ def test_is_finite_on_constant_maps(mode):
 
 
 @every_mode
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    'dtype',
+    [pytest.param(torch.float16, marks=pytest.mark.cpu_float16), torch.bfloat16],
+)
 def test_is_float32_inside_autocast(mode, dtype):
     # squared, these exceed float16's 65504
     student, teacher = (m.detach().mul(300).to(dtype) for m in maps())

@@ -268,7 +268,10 @@ def test_is_finite_on_constant_maps(kind, shape):
 
 
 @each_loss
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    'dtype',
+    [pytest.param(torch.float16, marks=pytest.mark.cpu_float16), torch.bfloat16],
+)
 def test_is_float32_inside_autocast(kind, dtype):
     student, teacher = (normal(2, 4, 16, 16, seed=i, dtype=torch.float32)
                         .mul(100).to(dtype) for i in (0, 1))

@@ -143,7 +143,7 @@ def recorded(model, autocast=None):
     (None, None, torch.float32),
     (None, torch.bfloat16, torch.bfloat16),
     ('bfloat16', None, torch.bfloat16),
-    ('float16', None, torch.float16),
+    pytest.param('float16', None, torch.float16, marks=pytest.mark.cpu_float16),
     ('float32', torch.bfloat16, torch.float32),
 ])
 def test_precision_is_the_teachers_own(precision, training, expected):

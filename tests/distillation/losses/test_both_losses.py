@@ -122,7 +122,10 @@ def test_is_finite_on_extreme_maps(kind, mode, scale):
 
 
 @each_loss
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    'dtype',
+    [pytest.param(torch.float16, marks=pytest.mark.cpu_float16), torch.bfloat16],
+)
 def test_is_float32_inside_autocast(kind, mode, dtype):
     pair = maps((2, 4, 6, 6), (2, 4, 9, 9), dtype=torch.float32)
     student, teacher = (m.mul(30).to(dtype) for m in pair)
@@ -138,6 +141,7 @@ def test_is_float32_inside_autocast(kind, mode, dtype):
     assert student.grad.isfinite().all()
 
 
+@pytest.mark.cpu_float16
 @each_loss
 def test_leaves_the_range_of_float16_safely(kind, mode):
     # squared and summed, these exceed float16's 65504

@@ -86,6 +86,10 @@ def scaled(monkeypatch):
     )
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.amp, 'GradScaler'),
+    reason='torch has no scaler of gradients for the CPU before 2.3',
+)
 def test_all_that_a_run_writes(data, tmp_path, scaled):
     """Histories, best scores, averages, schedulers, the scaler of AMP."""
     first = runner(data, tmp_path, optim_wrapper=scaled)
