@@ -1,3 +1,4 @@
+# no other module: upstream's MMEngine takes a config that imports one for a lazy one
 import sys
 
 # Importing the package registers every part of it with MMSegmentation.
