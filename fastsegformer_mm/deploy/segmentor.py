@@ -1,6 +1,5 @@
 """One class that runs a trained network on frames, whatever runs it."""
 
-import os
 import queue
 import threading
 import time
@@ -12,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.logging import print_log
 
-from .backends.artefact import SUFFIXES, read_card
-from .backends.choice import check_options, choose, choose_overlap, choose_streams
-from .backends.compile_backend import CompileBackend
-from .backends.onnxruntime_backend import OnnxRuntimeBackend
-from .backends.openvino_backend import OpenVinoBackend
-from .backends.torch_backend import TorchBackend
+from .backends.artefact import read_card
+from .backends.choice import (
+    check_options,
+    choose,
+    choose_overlap,
+    choose_streams,
+    kind_of,
+)
+from .backends.make import make_backend
 from .errors import DeployError
 from .frames import FramesAsTheyAre, Preprocess
 from .network import load_network
@@ -118,7 +120,7 @@ class DefectSegmentor:
         timeout: float = TIMEOUT,
     ):
         check_options(backend, device, threads, precision)
-        kind = _kind(model, checkpoint, cfg_options)
+        kind = kind_of(model, checkpoint, cfg_options)
         name, device = choose(kind, backend, device)
         self.streams = choose_streams(streams, name, device, threads)
         self.overlap = choose_overlap(overlap, name, device, threads, self.streams)
@@ -156,7 +158,7 @@ class DefectSegmentor:
         options = (network, device, precision, threads, strict, card)
         try:
             self.backend = self._network.submit(
-                self._in_share, _backend, name, *options, lanes
+                self._in_share, make_backend, name, *options, lanes
             ).result()
             # the first calls of native libraries, one after the other: two at once
             # may wait for each other, one with Python's lock, which stops everything
@@ -370,44 +372,3 @@ class Lane:
 
     slot: int
     image: np.ndarray | None = None
-
-
-def _kind(model, checkpoint, cfg_options):
-    """'.onnx', '.xml' or 'network'."""
-    if isinstance(model, tuple):
-        kind = 'network'
-    elif not isinstance(model, (str, os.PathLike)):
-        raise DeployError(
-            f'model is {type(model).__name__}; expected a path, or (network, card) as '
-            'load_network gives them'
-        )
-    else:
-        suffix = os.path.splitext(os.fspath(model))[1].lower()
-        if suffix == '.py':
-            return 'network'
-        kind = suffix
-    if kind not in ('network', *SUFFIXES):
-        hint = ''
-        if kind in ('.pth', '.pt', '.ckpt'):
-            hint = '. A checkpoint goes with its config: model=CONFIG, checkpoint=FILE'
-        raise DeployError(
-            f'{model}: expected an exported model (.onnx or .xml) or a config (.py)'
-            + hint
-        )
-    for name, value in (('checkpoint', checkpoint), ('cfg_options', cfg_options)):
-        if value is not None:
-            raise DeployError(
-                f'{name}={value!r} goes with a config; this model has its weights'
-            )
-    return kind
-
-
-def _backend(name, model, device, precision, threads, strict, card, lanes):
-    """The runtime; packages of others are not imported."""
-    if name == 'torch':
-        return TorchBackend(model, device, precision)
-    if name == 'compile':
-        return CompileBackend(model, device, precision, size=card.size)
-    if name == 'onnxruntime':
-        return OnnxRuntimeBackend(model, device, precision, threads, **lanes)
-    return OpenVinoBackend(model, device, precision, threads, strict, **lanes)

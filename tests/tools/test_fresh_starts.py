@@ -98,7 +98,11 @@ def test_predict(trained, tmp_path, starts):
 @pytest.mark.usefixtures('two_busy_processes')
 @pytest.mark.parametrize(
     'code',
-    [SEGMENTOR.format(backend='openvino'), SEGMENTOR.format(backend='onnxruntime'), PAGE],
+    [
+        SEGMENTOR.format(backend='openvino'),
+        SEGMENTOR.format(backend='onnxruntime'),
+        PAGE,
+    ],
     ids=['openvino', 'onnxruntime', 'page'],
 )
 def test_segmentors(trained, code):
