@@ -91,16 +91,20 @@ def parse_args(argv=None):
         '--workers', type=int, metavar='N', help='threads that decode and draw'
     )
     parser.add_argument(
+        '--timeout',
+        type=float,
+        default=120.0,
+        metavar='SECONDS',
+        help='break off where the network has not answered for so long (default: 120)',
+    )
+    parser.add_argument(
         '--overwrite',
         action='store_true',
         help='remove what an earlier run has left in DIR, and begin anew',
     )
     args = parser.parse_args(argv)
-    check_ranges(
-        parser,
-        args,
-        {'every': 1, 'max_frames': 1, 'streams': 1, 'workers': 1, 'reconnect': 0},
-    )
+    least = {'every': 1, 'max_frames': 1, 'streams': 1, 'workers': 1, 'timeout': 1}
+    check_ranges(parser, args, {**least, 'reconnect': 0})
     if not args.segment_minutes > 0:
         parser.error(f'--segment-minutes is {args.segment_minutes}: expected above 0')
     return args
@@ -145,6 +149,7 @@ def main(argv=None, segmentor=None) -> int:
             streams=args.streams or (1 if live else 'auto'),
             # a camera's frame is to come out soon, not many of them a second
             overlap=False if live else 'auto',
+            timeout=args.timeout,
         )
         settings = frame_settings(args, model.card.classes)
         streams = StreamSettings(

@@ -1,32 +1,42 @@
 """One class that runs a trained network on frames, whatever runs it."""
 
-import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
 
 import numpy as np
 from mmengine.logging import print_log
 
-from .backends.artefact import SUFFIXES, read_card
-from .backends.choice import check_options, choose, choose_overlap, choose_streams
-from .backends.compile_backend import CompileBackend
-from .backends.onnxruntime_backend import OnnxRuntimeBackend
-from .backends.openvino_backend import OpenVinoBackend
-from .backends.torch_backend import TorchBackend
+from .backends.artefact import read_card
+from .backends.choice import (
+    check_options,
+    choose,
+    choose_overlap,
+    choose_streams,
+    kind_of,
+)
+from .backends.make import make_backend
 from .errors import DeployError
 from .frames import FramesAsTheyAre, Preprocess
 from .network import load_network
 from .postprocess import MasksAsTheyAre, Postprocess
 from .reparameterize import reparameterize
 from .segmentation import Segmentation
-from .threads import ThreadShare
+from .threads import DaemonPool, ThreadShare
 
 __all__ = ['DefectSegmentor', 'Segmentation']
+
+# seconds that what takes milliseconds never takes; converting and compiling a network
+# for a new size may take a minute on a busy machine
+TIMEOUT = 120.0
+# times as long for the first frame
+FIRST = 10
+# seconds that what runs is waited for after an interruption
+MOMENT = 3.0
 
 
 class DefectSegmentor:
@@ -67,6 +77,9 @@ class DefectSegmentor:
             threads' calls, are prepared and made into masks while the network runs:
             with ONNX Runtime and OpenVINO on the CPU. 'auto' is where it gains.
             Defaults to False.
+        timeout (float): Seconds in which the network has to answer, from when a frame
+            is ready for it; of a new size of input they include its conversion.
+            Defaults to 120.
 
     Attributes:
         card (ModelCard): Classes, colours and sizes.
@@ -82,7 +95,8 @@ class DefectSegmentor:
 
     Raises:
         DeployError: There is no such model, runtime or device, or it cannot run the
-            model as asked, or not as many streams, or nothing beside it.
+            model as asked, or not as many streams, or nothing beside it. A call: the
+            network has not answered in time, and no call after that is made.
 
     Example:
         >>> segmentor = DefectSegmentor('config.py', checkpoint='best.pth')
@@ -103,14 +117,16 @@ class DefectSegmentor:
         cfg_options: dict | None = None,
         streams: int | str = 1,
         overlap: bool | str = False,
+        timeout: float = TIMEOUT,
     ):
         check_options(backend, device, threads, precision)
-        kind = _kind(model, checkpoint, cfg_options)
+        kind = kind_of(model, checkpoint, cfg_options)
         name, device = choose(kind, backend, device)
         self.streams = choose_streams(streams, name, device, threads)
         self.overlap = choose_overlap(overlap, name, device, threads, self.streams)
         # one in the network, and one that waits for it or whose mask is made
         self.in_flight = (2 if self.overlap else 1) * self.streams
+        self.timeout, self._stuck = FIRST * timeout, None
         trained = kind == 'network' and not isinstance(model, tuple)
         network = model
         if kind != 'network':
@@ -125,35 +141,33 @@ class DefectSegmentor:
         precision = self._precision(kind, name, precision)
         # before the backend, which asks PyTorch for its number of threads
         self._share = ThreadShare(threads if name in ('torch', 'compile') else 1)
-        try:
-            self.backend = _backend(
-                name,
-                network,
-                device,
-                precision,
-                threads,
-                strict,
-                self.card,
-                streams=self.streams,
-                slots=self.in_flight,
-            )
-        except BaseException:
-            self._share.close()
-            raise
+        # threads of its own: called from others in turn, the network would stand still
+        # at each change, for as long as it takes to wake one up
+        self._network = DaemonPool(self.streams, 'network')
+        # kept: a new thread has to fetch its memory first
+        self._pool = DaemonPool(self.in_flight, 'segmentor')
         card = self.card
         self.preprocess = (FramesAsTheyAre if card.with_pre else Preprocess)(card)
         self.postprocess = (MasksAsTheyAre if card.with_post else Postprocess)(card)
         self._lanes = queue.SimpleQueue()
         for slot in range(self.in_flight):
             self._lanes.put(Lane(slot))
-        # kept: a new thread has to fetch its memory first
-        self._pool = ThreadPoolExecutor(self.in_flight, 'segmentor')
-        # threads of its own: called from others in turn, the network would stand still
-        # at each change, for as long as it takes to wake one up
-        self._network = None
-        if self.overlap:
-            self._network = ThreadPoolExecutor(self.streams, 'network')
         self._closing = threading.Lock()
+        self.backend = None
+        lanes = dict(streams=self.streams, slots=self.in_flight)
+        options = (network, device, precision, threads, strict, card)
+        try:
+            self.backend = self._network.submit(
+                self._in_share, make_backend, name, *options, lanes
+            ).result()
+            # the first calls of native libraries, one after the other: two at once
+            # may wait for each other, one with Python's lock, which stops everything
+            for _ in range(self.in_flight):
+                self.segment(np.zeros((*card.size, 3), np.uint8))
+            self.timeout = timeout
+        except BaseException:
+            self.close()
+            raise
         if card.random_weights:
             print_log(
                 f'{card.name} has random weights: its masks mean nothing',
@@ -234,8 +248,7 @@ class DefectSegmentor:
             self._lanes.put(lane)
 
     def _segment(self, frame, lane):
-        if self.backend is None:
-            raise self._closed()
+        self._check()
         self._share.ensure()
         start = time.perf_counter()
         lane.image, where = self.preprocess(frame, lane.image)
@@ -257,20 +270,41 @@ class DefectSegmentor:
 
     def _infer(self, inputs, slot):
         """Logits, and the seconds that they took without waiting for their turn."""
-        if self._network is None:
-            return self._timed(inputs, slot)
-        running = self._network.submit(self._timed, inputs, slot)
+        running = self._network.submit(self._in_share, self._timed, inputs, slot)
         try:
-            return running.result()
+            wait([running], self.timeout)
         except BaseException:
             # interrupted, it still reads what the next frame would be written over
-            wait([running])
+            wait([running], MOMENT)
             raise
+        finally:
+            if not running.done():
+                self._stuck = (
+                    f'{self.card.name}: the network has not answered within '
+                    f'{self.timeout:g} s on {self.backend.name}; start again with '
+                    'streams=1 (--streams 1) or another backend (--backend), or with '
+                    'a longer timeout (--timeout) where it is only slow'
+                )
+        if not running.done():
+            raise DeployError(self._stuck)
+        return running.result()
+
+    def _in_share(self, function, *args):
+        """In a thread of its own, which has a number of PyTorch's threads as well."""
+        self._share.ensure()
+        return function(*args)
 
     def _timed(self, inputs, slot):
         start = time.perf_counter()
         logits = self.backend.infer(*inputs, slot=slot)
         return logits, time.perf_counter() - start
+
+    def _check(self):
+        """Raise a DeployError where no frame can be segmented any more."""
+        if self._stuck:
+            raise DeployError(self._stuck)
+        if self.backend is None:
+            raise self._closed()
 
     def _closed(self):
         return DeployError(
@@ -308,19 +342,17 @@ class DefectSegmentor:
     def close(self) -> None:
         """Let go of the network, and give PyTorch and OpenCV their threads back."""
         with self._closing:
-            self._pool.shutdown(wait=False)
+            self._pool.shutdown()
             # what is being segmented is completed
             lanes = [self._lanes.get() for _ in range(self.in_flight)]
-            try:
-                if self._network is not None:
-                    self._network.shutdown()
-                if self.backend is not None:
-                    self.backend.close()
-                    self.backend = None
-                    self._share.close()
-            finally:
-                for lane in lanes:
-                    self._lanes.put(lane)
+            self._network.shutdown()
+            # a call that does not return keeps its memory
+            if self.backend is not None and not self._stuck:
+                self.backend.close()
+            self.backend = None
+            self._share.close()
+            for lane in lanes:
+                self._lanes.put(lane)
 
     def __enter__(self) -> 'DefectSegmentor':
         return self
@@ -340,44 +372,3 @@ class Lane:
 
     slot: int
     image: np.ndarray | None = None
-
-
-def _kind(model, checkpoint, cfg_options):
-    """'.onnx', '.xml' or 'network'."""
-    if isinstance(model, tuple):
-        kind = 'network'
-    elif not isinstance(model, (str, os.PathLike)):
-        raise DeployError(
-            f'model is {type(model).__name__}; expected a path, or (network, card) as '
-            'load_network gives them'
-        )
-    else:
-        suffix = os.path.splitext(os.fspath(model))[1].lower()
-        if suffix == '.py':
-            return 'network'
-        kind = suffix
-    if kind not in ('network', *SUFFIXES):
-        hint = ''
-        if kind in ('.pth', '.pt', '.ckpt'):
-            hint = '. A checkpoint goes with its config: model=CONFIG, checkpoint=FILE'
-        raise DeployError(
-            f'{model}: expected an exported model (.onnx or .xml) or a config (.py)'
-            + hint
-        )
-    for name, value in (('checkpoint', checkpoint), ('cfg_options', cfg_options)):
-        if value is not None:
-            raise DeployError(
-                f'{name}={value!r} goes with a config; this model has its weights'
-            )
-    return kind
-
-
-def _backend(name, model, device, precision, threads, strict, card, **lanes):
-    """The runtime; packages of others are not imported."""
-    if name == 'torch':
-        return TorchBackend(model, device, precision)
-    if name == 'compile':
-        return CompileBackend(model, device, precision, size=card.size)
-    if name == 'onnxruntime':
-        return OnnxRuntimeBackend(model, device, precision, threads, **lanes)
-    return OpenVinoBackend(model, device, precision, threads, strict, **lanes)

@@ -1,8 +1,11 @@
-"""Thread pools that do not fight."""
+"""Thread pools that do not fight, and that do not keep the process."""
 
 import os
+import queue
 import threading
 import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import cv2
 import torch
@@ -67,3 +70,70 @@ class ThreadShare:
                 threads, opencv = cls._before
                 torch.set_num_threads(threads)
                 cv2.setNumThreads(opencv)
+
+
+class DaemonPool:
+    """A thread pool that does not keep the process alive.
+
+    At its exit Python joins the threads of ``ThreadPoolExecutor``, and so waits for
+    ever for a call of a native library that does not return.
+
+    Args:
+        count (int): Threads at most; each starts when it is needed first.
+        name (str): What their names begin with.
+
+    Example:
+        >>> pool = DaemonPool(2, 'power')
+        >>> pool.submit(pow, 2, 3).result()
+        8
+        >>> pool.shutdown()
+    """
+
+    def __init__(self, count: int, name: str):
+        self.count, self.name = count, name
+        self._jobs, self._lock, self._started = queue.SimpleQueue(), threading.Lock(), 0
+        # as threads hold the queue only, they end also when the pool is forgotten
+        self._finalizer = weakref.finalize(self, self._jobs.put, None)
+
+    def submit(self, function: Callable, *args) -> Future:
+        """Run ``function(*args)`` in one of the threads.
+
+        Raises:
+            RuntimeError: The pool has been shut down.
+        """
+        future = Future()
+        with self._lock:
+            if not self._finalizer.alive:
+                raise RuntimeError(f'the pool {self.name!r} has been shut down')
+            self._jobs.put((future, function, args))
+            if self._started < self.count:
+                threading.Thread(
+                    target=_work,
+                    args=(self._jobs,),
+                    name=f'{self.name}_{self._started}',
+                    daemon=True,
+                ).start()
+                self._started += 1
+        return future
+
+    def shutdown(self) -> None:
+        """Take no more jobs; those that were submitted are done."""
+        with self._lock:
+            self._finalizer()
+
+
+def _work(jobs):
+    while (job := jobs.get()) is not None:
+        future, function, args = job
+        try:
+            result = function(*args)
+        except BaseException as error:
+            outcome, value = future.set_exception, error
+        else:
+            outcome, value = future.set_result, result
+        # whoever waits may be the last to hold what was worked on
+        job = function = args = result = None
+        outcome(value)
+        future = outcome = value = None
+    # to the next thread
+    jobs.put(None)

@@ -55,8 +55,9 @@ def run(*args, card=None):
 def test_a_folder(photos, tmp_path, capsys):
     out = tmp_path / 'out'
     code, made = run(
-        'model.onnx', photos, '--out', out, '--backend', 'onnxruntime', '--threads', 1
-    )
+        'model.onnx', photos, '--out', out, '--backend', 'onnxruntime', '--threads', 1,
+        '--timeout', 90,
+    )  # fmt: skip
     assert code == 0
     assert made == [
         (
@@ -70,6 +71,7 @@ def test_a_folder(photos, tmp_path, capsys):
                 cfg_options=None,
                 streams='auto',
                 overlap='auto',
+                timeout=90.0,
             ),
         )
     ]

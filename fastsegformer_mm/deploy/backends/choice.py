@@ -1,11 +1,13 @@
 """Which runtime runs what, and where."""
 
 import importlib.util
+import os
 
 import torch
 
 from ..errors import DeployError
 from ..threads import usable_cores
+from .artefact import SUFFIXES
 
 BACKENDS = ('torch', 'compile', 'onnxruntime', 'openvino')
 PRECISIONS = ('fp32', 'bf16', 'fp16', 'int8')
@@ -43,6 +45,45 @@ def check_options(backend, device, threads, precision) -> None:
         raise DeployError(
             f"device={device!r}; expected 'auto', 'cpu', 'cuda' or 'cuda:N'"
         )
+
+
+def kind_of(model, checkpoint, cfg_options) -> str:
+    """What a model is: '.onnx', '.xml' or 'network'.
+
+    Args:
+        model (str | Path | tuple): See :class:`~..segmentor.DefectSegmentor`.
+        checkpoint (str | Path, optional): As there.
+        cfg_options (dict, optional): As there.
+
+    Raises:
+        DeployError: It is none of them, or has these though it has its weights.
+    """
+    if isinstance(model, tuple):
+        kind = 'network'
+    elif not isinstance(model, (str, os.PathLike)):
+        raise DeployError(
+            f'model is {type(model).__name__}; expected a path, or (network, card) as '
+            'load_network gives them'
+        )
+    else:
+        suffix = os.path.splitext(os.fspath(model))[1].lower()
+        if suffix == '.py':
+            return 'network'
+        kind = suffix
+    if kind not in ('network', *SUFFIXES):
+        hint = ''
+        if kind in ('.pth', '.pt', '.ckpt'):
+            hint = '. A checkpoint goes with its config: model=CONFIG, checkpoint=FILE'
+        raise DeployError(
+            f'{model}: expected an exported model (.onnx or .xml) or a config (.py)'
+            + hint
+        )
+    for name, value in (('checkpoint', checkpoint), ('cfg_options', cfg_options)):
+        if value is not None:
+            raise DeployError(
+                f'{name}={value!r} goes with a config; this model has its weights'
+            )
+    return kind
 
 
 def choose(kind: str, backend: str, device: str) -> tuple[str, str]:

@@ -163,12 +163,9 @@ class Models:
 
 
 def _load(source, precision, options):
-    segmentor = DefectSegmentor(
+    return DefectSegmentor(
         source.model, checkpoint=source.checkpoint, precision=precision, **options
     )
-    # some compile at the first frame: better now than when a visitor waits
-    segmentor.segment(np.zeros((*segmentor.card.size, 3), np.uint8))
-    return segmentor
 
 
 def offered(segmentor) -> list[str]:
