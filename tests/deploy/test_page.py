@@ -184,6 +184,8 @@ def test_overlay_changes_without_the_network(page, served):
     assert frames_seen(served) == seen
 
 
+LONG = np.zeros((70_000, 9, 3), np.uint8)
+PAGES = cv2.imencodemulti('.tif', [FRAME, FRAME])[1].tobytes()
 BAD = [
     ('tool.jpg', b'MZ\x90\x00' * 99, 'tool.jpg is a Windows program, not a picture'),
     ('page.png', b'<html><b>x</b></html>', 'page.png is an HTML page'),
@@ -196,6 +198,12 @@ BAD = [
         case.png(np.full((9, 9, 3), 255, np.uint8)),
         'thresholds failed on this one (RuntimeError)',
     ),
+    (
+        'deep.png',
+        cv2.imencode('.png', np.full((9, 9), 4095, np.uint16))[1].tobytes(),
+        'deep.png: 16 bits a channel, values 4095 to 4095; expected 8',
+    ),
+    ('pages.tif', PAGES, 'pages.tif: 2 pages or frames in one file; expected one'),
 ]
 
 
@@ -204,6 +212,10 @@ def test_bad_files_are_told_and_the_next_goes_on(page, served):
         send(page, name, content)
         assert words in message(page)
         assert left(served) == []
+    # of odd sizes and names
+    for name, frame in (('橙 1.png', FRAME[:1, :1]), ('long.png', LONG)):
+        send(page, name, case.png(frame))
+        assert result_of(page, name).count() == 1
     send(page, 'good.png', case.png(FRAME))
     result_of(page, 'good.png')
     # what is shown is still that of the last good one
