@@ -29,6 +29,7 @@ from fastsegformer_cli.options import (
     find_config,
 )
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool, stopped_by_signals
 
 
 def parse_args(argv=None):
@@ -166,7 +167,7 @@ def main(argv=None, segmentor=None) -> int:
 
 
 def predict(args, model, inputs, folder, settings, streams) -> int:
-    from fastsegformer_mm.deploy.prediction import Prediction, stopped_by_signals
+    from fastsegformer_mm.deploy.prediction import Prediction
     from fastsegformer_mm.deploy.prediction.options import finish, options_used
     from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
     from fastsegformer_mm.deploy.prediction.run_report import run_report
@@ -215,4 +216,4 @@ def frames_to_come(args, inputs) -> int | None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -29,6 +29,7 @@ from fastsegformer_cli.options import (
     find_config,
 )
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool, stopped_by_signals
 
 
 def parse_args(argv=None):
@@ -154,7 +155,6 @@ def everywhere(path: str) -> str:
 
 
 def predict(args, build, card, inputs, folder, settings) -> int:
-    from fastsegformer_mm.deploy.prediction import stopped_by_signals
     from fastsegformer_mm.deploy.prediction.options import finish, options_used
     from fastsegformer_mm.deploy.prediction.progress import ProgressDisplay
     from fastsegformer_mm.deploy.prediction.ray_prediction import RayPrediction
@@ -186,4 +186,4 @@ def predict(args, build, card, inputs, folder, settings) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -4,7 +4,10 @@
 does the same without it.
 """
 
+import sys
+
+from fastsegformer_cli.signals import run_tool
 from fastsegformer_cli.stack_script import run_stack_script
 
 if __name__ == '__main__':
-    run_stack_script('train.py')
+    sys.exit(run_tool(lambda: run_stack_script('train.py')))

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fastsegformer_cli.signals import handled_signals
 from fastsegformer_mm.deploy.benchmark.process import Process, environment_of
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.reparameterize import PASSES
@@ -217,7 +218,8 @@ def test_kill_writes_what_there_is(config, tmp_path):
 
     process = Killed.fresh()
     words = ['--backends', 'torch', 'openvino']
-    assert command(tmp_path, config, process, *words) == 130
+    with handled_signals():
+        assert command(tmp_path, config, process, *words) == 130
     run = stored(tmp_path)
     for one in (*seen, run):
         assert [len(e['rounds']) for e in one['entries']] == [1, 2]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fastsegformer_cli.signals import handled_signals
 from fastsegformer_mm.deploy.backends.artefact import read_card
 from fastsegformer_mm.deploy.export.build import OnnxBuild
 
@@ -15,14 +16,6 @@ HERE = Path(__file__)
 TOOL = HERE.parents[2] / 'tools' / 'deployment' / 'export.py'
 tool = SimpleNamespace(**runpy.run_path(str(TOOL)))
 case = SimpleNamespace(**runpy.run_path(str(HERE.with_name('export_case.py'))))
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """The command's handler of SIGTERM goes with the test."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -79,7 +72,8 @@ def test_stopped(command, tmp_path, number, capsys, monkeypatch):
         OnnxBuild, 'run_network', lambda self: signal.raise_signal(number)
     )
     files = sorted(tmp_path.iterdir())
-    assert tool.main(command) == 130
+    with handled_signals():
+        assert tool.main(command) == 130
     assert 'nothing was written' in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == files
 

@@ -32,9 +32,9 @@ def start(tmp_path_factory):
         ['fastsegformer_mm.deploy.prediction', 'fastsegformer_mm.deploy.segmentor']
     )
 
-    def run_tool(*args):
+    def run_tool(*args, answers=10**9):
         log = tmp_path_factory.mktemp('log') / 'stderr.txt'
-        job = (['m.onnx', *map(str, args)], str(log))
+        job = (['m.onnx', *map(str, args)], str(log), answers)
         process = context.Process(
             target=runpy.run_path, args=(str(WORKER), {'job': job}, '__main__')
         )
@@ -96,6 +96,25 @@ def test_a_kill_loses_nothing(tmp_path, start):
     with open(out / 'defects.csv', newline='') as file:
         assert len(list(csv.DictReader(file))) == 240
     assert sorted(p.name for p in (out / 'masks').iterdir()) == names
+
+
+@pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
+def test_a_network_that_never_answers_is_left(tmp_path, start, name):
+    out = tmp_path / 'out'
+    names = [f'{k:02d}.png' for k in range(12)]
+    write_images(tmp_path / 'photos', names)
+    process, log = start(tmp_path / 'photos', '--out', out, answers=5)
+    wait_for_records(process, out, 5)
+    os.kill(process.pid, getattr(signal, name))
+    process.join(60)
+    assert process.exitcode == options.INTERRUPTED
+    assert 'interrupted: what was in work is given up' in log.read_text()
+    assert [r['source'] for r in lines(out)] == names[:5]
+    # the same command goes on from there
+    args = ['m.onnx', str(tmp_path / 'photos'), '--out', str(out)]
+    assert tool.main(args, lambda *a, **k: ColourSegmentor()) == 0
+    assert [r['source'] for r in lines(out)] == names
+    assert report(out)['skipped'] == 5
 
 
 def lines_that_are(out):

@@ -30,14 +30,13 @@ Results of several machines side by side, ratios within each run only:
 """
 
 import argparse
-import contextlib
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from fastsegformer_cli.options import PRECISIONS, add_config_options, config_options
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 # those of fastsegformer_mm.deploy.benchmark
@@ -248,8 +247,7 @@ def measure(console, args, start) -> int:
         run['models'], run['entries'] = rounds.models, rounds.entries
         interrupted = False
         try:
-            with kill_as_ctrl_c():
-                rounds.run(chosen, frames)
+            rounds.run(chosen, frames)
             run['complete'] = True
         except KeyboardInterrupt:
             interrupted = True
@@ -289,15 +287,5 @@ def finish(console, folder, runs):
     console.print(f'wrote {", ".join(map(str, files))}', highlight=False)
 
 
-@contextlib.contextmanager
-def kill_as_ctrl_c():
-    """A kill ends the processes in order, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -3,10 +3,12 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 from fastsegformer_cli.options import add_config_options, config_options, find_config
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 # those of fastsegformer_mm.distillation.benchmark
 VARIANTS = (
@@ -146,4 +148,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fastsegformer_cli.options import add_config_options, config_options, find_config
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 # of a side; JPEG files cannot hold more
 MOST_PIXELS = 65_500
@@ -187,4 +188,4 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

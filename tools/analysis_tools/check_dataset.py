@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastsegformer_cli.options import add_config_options, config_options, find_config
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 
 def parse_args(argv=None):
@@ -132,4 +133,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

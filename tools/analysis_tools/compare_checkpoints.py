@@ -1,8 +1,10 @@
 """Say whether checkpoints hold the same weights, and where they differ."""
 
 import argparse
+import sys
 
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 
 def parse_args(args=None):
@@ -56,4 +58,4 @@ def main(args=None):
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    sys.exit(run_tool(main))

@@ -1,13 +1,12 @@
 """One student distilled from one teacher by several methods, and not at all."""
 
 import argparse
-import contextlib
-import signal
 import sys
 from pathlib import Path
 
 from fastsegformer_cli.options import add_config_options, config_options, find_config
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 FAILED, INCOMPLETE, INTERRUPTED = 1, 3, 130
 
@@ -90,7 +89,7 @@ def main(argv=None, start=None) -> int:
         if args.report_only:
             show(console, bench)
             return 0
-        with locked(bench.folder), kill_as_ctrl_c():
+        with locked(bench.folder):
             outcome = compare(
                 bench,
                 list(dict.fromkeys(args.methods or comparison.methods)),
@@ -107,16 +106,6 @@ def main(argv=None, start=None) -> int:
     except (DistillationError, ValueError, OSError) as error:
         raise SystemExit(f'error: {error}') from error
     return exit_code(outcome)
-
-
-@contextlib.contextmanager
-def kill_as_ctrl_c():
-    """A kill stops the runs in order, as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def exit_code(outcome) -> int:
@@ -150,4 +139,4 @@ def show(console, bench, outcome=None):
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

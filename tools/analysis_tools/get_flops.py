@@ -1,9 +1,11 @@
 """Print the parameters and multiply-accumulates of a config's network."""
 
 import argparse
+import sys
 
 from fastsegformer_cli.options import add_config_options, config_options, find_config
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 
 def parse_args():
@@ -72,4 +74,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

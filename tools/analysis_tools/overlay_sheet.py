@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fastsegformer_cli.options import add_config_options, config_options, find_config
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 LOADERS = ('LoadImageFromFile', 'LoadAnnotations')
@@ -226,4 +227,4 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

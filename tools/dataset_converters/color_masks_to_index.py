@@ -34,6 +34,7 @@ import tempfile
 from pathlib import Path
 
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 
 def parse_args(argv=None):
@@ -353,4 +354,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

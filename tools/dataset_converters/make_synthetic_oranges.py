@@ -8,6 +8,7 @@ import sys
 import time
 
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import INTERRUPTED, run_tool
 
 
 def parse_args():
@@ -48,7 +49,8 @@ def main():
     except (FileExistsError, ValueError) as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
-        sys.exit(f'\ninterrupted: nothing was written to {args.dst}')
+        print(f'\ninterrupted: nothing was written to {args.dst}', file=sys.stderr)
+        return INTERRUPTED
     counts = ', '.join(f'{n} {s}' for s, n in record['images'].items())
     shares = ', '.join(
         f'{name} {share} %' for name, share in record['percent_of_pixels'].items())
@@ -57,4 +59,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

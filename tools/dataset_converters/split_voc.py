@@ -20,6 +20,8 @@ import os
 import sys
 from pathlib import Path
 
+from fastsegformer_cli.signals import run_tool
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
@@ -348,4 +350,4 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -8,11 +8,11 @@ Examples:
 
 import argparse
 import logging
-import signal
 import sys
 
 from fastsegformer_cli.options import BACKENDS, PRECISIONS
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 # those of fastsegformer_mm.deploy.page.limits: type, default, what it limits
 LIMITS = {
@@ -93,8 +93,6 @@ def main():
             device=args.device,
             threads=args.threads,
         )
-        # a stopped service leaves its folder no more than Ctrl-C does
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         with PageServer(models, limits, args.host, args.port) as server:
             if not is_loopback(args.host):
                 print(
@@ -111,4 +109,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from fastsegformer_cli.signals import run_tool
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = 'configs/distill/demo/'
 TEACHER = CONFIGS + 'att-unet_swin-half_1xb8-200i_synthetic-oranges-224x224.py'
@@ -147,4 +149,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

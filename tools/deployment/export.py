@@ -17,7 +17,6 @@ Examples:
 """
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from fastsegformer_cli.options import (
     find_config,
 )
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 FORMATS = ('onnx', 'openvino')
 
@@ -143,8 +143,6 @@ def main(argv=None):
         num=args.num,
         threads=args.threads,
     )
-    # so that an export that is told to end cleans up, as with Ctrl-C
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     title = f'{args.out.name}: {options.format}, {options.precision}'
     try:
@@ -171,4 +169,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_tool(main))

@@ -1,8 +1,10 @@
 """Write the student of a distillation's checkpoint as a checkpoint of its own."""
 
 import argparse
+import sys
 
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 
 def parse_args():
@@ -31,4 +33,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

@@ -1,7 +1,10 @@
 """Convert official checkpoints of FastSegFormer to MMEngine's layout."""
 
+import sys
+
 from fastsegformer_cli.options import conversion_parser
 from fastsegformer_cli.quiet import quiet
+from fastsegformer_cli.signals import run_tool
 
 
 def main():
@@ -22,4 +25,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))

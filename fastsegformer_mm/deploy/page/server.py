@@ -5,7 +5,7 @@ import ipaddress
 import os
 import shutil
 import tempfile
-import threading
+import time
 from pathlib import Path
 
 from fastsegformer_mm.deploy.errors import DeployError
@@ -133,7 +133,9 @@ class PageServer:
     def wait(self):
         """Serve until the process is interrupted."""
         with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+            while True:
+                # Windows interrupts no other way of waiting, and this by Ctrl-C alone
+                time.sleep(1)
 
     def close(self):
         """Stop serving and remove what is left of uploads."""

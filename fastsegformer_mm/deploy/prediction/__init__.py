@@ -8,7 +8,7 @@ from .input_error import InputError
 from .inputs import find_inputs
 from .outcome import Outcome
 from .part_masks import PartMasks
-from .pipeline import Prediction, stopped_by_signals
+from .pipeline import Prediction
 from .result_writer import StreamSettings
 from .run_folder import RunFolder
 
@@ -27,5 +27,4 @@ __all__ = [
     'finish_frame',
     'read_grading',
     'read_image',
-    'stopped_by_signals',
 ]

@@ -106,7 +106,13 @@ def find_inputs(
             f'{", ".join(s.origin for s in live)}; expected one: run the tool once for '
             'each, with a folder (--out) of its own'
         )
-    root = os.path.commonpath(roots) if roots else ''
+    try:
+        root = os.path.commonpath(roots) if roots else ''
+    except ValueError as error:
+        raise DeployError(
+            f'the inputs lie on several drives, {", ".join(roots)}; expected one: run '
+            'the tool once for each, with a folder (--out) of its own'
+        ) from error
     sources, failures = _named(found, root)
     failures += [
         InputError(_origin(folder, root), f'a folder that cannot be read: {reason}')

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -243,35 +242,3 @@ class Prediction:
             writer.end(source, complete=False)
         writer.fail(error)
         self.outcome.fail(error)
-
-
-@contextlib.contextmanager
-def stopped_by_signals(stop: threading.Event, say: Callable = print):
-    """Ctrl-C, a kill and a closed terminal set ``stop``; a second one interrupts.
-
-    Args:
-        stop (threading.Event): Of the :class:`Prediction`.
-        say (Callable): Told that it ends.
-
-    Yields:
-        list[int]: Signals that have come.
-    """
-    came = []
-
-    def handle(number, frame):
-        came.append(number)
-        if len(came) > 1:
-            raise KeyboardInterrupt
-        stop.set()
-        say('stopping: what is in work is completed; again to stop at once')
-
-    names = [signal.SIGINT, signal.SIGTERM]
-    # nohup's wish is respected
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        names.append(signal.SIGHUP)
-    before = {name: signal.signal(name, handle) for name in names}
-    try:
-        yield came
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

@@ -3,7 +3,10 @@
 ``python -m mff_metal.conversion SRC DST [--force] [--dataset NEUSegDataset]``
 """
 
+import sys
+
 from fastsegformer_cli.options import conversion_parser
+from fastsegformer_cli.signals import run_tool
 from fastsegformer_mm.models.conversion import Network, run_command
 from fastsegformer_mm.models.conversion.network import (
     count,
@@ -195,4 +198,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run_tool(main))
