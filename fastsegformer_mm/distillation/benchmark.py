@@ -22,9 +22,10 @@ from mmrazor.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import register_all_modules
 
+from fastsegformer_mm.utils.peak_memory import read_peak, reset_peak
+
 from .image_size import image_size
 from .losses import nfd_loss, pkl_loss, resize_teacher_loss
-from .peak_memory import read_peak, reset_peak
 
 __all__ = ['Result', 'image_size', 'machine', 'run']
 # what each variant changes in the model's config; `naive` and `compiled` more

@@ -23,7 +23,7 @@ def parse_args():
 def main():
     args = parse_args()
     quiet()
-    from fastsegformer_mm.distillation.export import export_student
+    from fastsegformer_mm.engine.checkpoint.student import export_student
 
     try:
         out = export_student(args.src, args.dst)

@@ -15,8 +15,8 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from fastsegformer_mm.distillation.peak_memory import read_peak, reset_peak
 from fastsegformer_mm.utils import measure
+from fastsegformer_mm.utils.peak_memory import read_peak, reset_peak
 
 from ..errors import DeployError
 from .combination import Combination, Model

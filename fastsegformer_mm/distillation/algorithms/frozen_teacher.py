@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from fastsegformer_mm.distillation.errors import DistillationError
-from fastsegformer_mm.distillation.export import STUDENT, student_weights
 from fastsegformer_mm.engine.checkpoint import read_checkpoint
 from fastsegformer_mm.engine.checkpoint.fit import load_all_or_raise
+from fastsegformer_mm.engine.checkpoint.student import STUDENT, student_weights
 
 from .preprocessor_conversion import conversion
 

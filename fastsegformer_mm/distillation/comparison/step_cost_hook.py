@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from fastsegformer_mm.distillation.peak_memory import read_peak, reset_peak
+from fastsegformer_mm.utils.peak_memory import read_peak, reset_peak
 
 KEY = 'step_cost'
 

@@ -7,7 +7,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from mmrazor.registry import HOOKS
 
-from fastsegformer_mm.distillation.export import export_student
+from fastsegformer_mm.engine.checkpoint.student import export_student
 
 SUFFIXES = ('.pth', '.safetensors')
 

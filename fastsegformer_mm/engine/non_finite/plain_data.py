@@ -74,8 +74,8 @@ def from_plain(value):
         if name not in ELEMENTS:
             raise ValueError(
                 f'the batch has a data element of class {name!r}; expected one of '
-                f'{", ".join(ELEMENTS)}: add it to fastsegformer_mm.engine.'
-                'plain_data.ELEMENTS'
+                f'{", ".join(ELEMENTS)}: add it to '
+                'fastsegformer_mm.engine.non_finite.plain_data.ELEMENTS'
             )
         element = ELEMENTS[name](metainfo=value['metainfo'])
         for field, item in value['data'].items():

@@ -18,8 +18,8 @@ from mmengine.optim import PolyLR
 from mmengine.registry import DATASETS, MODELS
 
 from fastsegformer_mm.datasets.checks import check_dataset
-from fastsegformer_mm.distillation.export import export_student
 from fastsegformer_mm.engine.checkpoint import read_checkpoint
+from fastsegformer_mm.engine.checkpoint.student import export_student
 from fastsegformer_mm.engine.checkpoint.write import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -18,8 +18,8 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from fastsegformer_mm.distillation.algorithms import MultiResolutionDistill
-from fastsegformer_mm.distillation.export import export_student
 from fastsegformer_mm.engine.checkpoint import read_checkpoint
+from fastsegformer_mm.engine.checkpoint.student import export_student
 from fastsegformer_mm.engine.checkpoint.write import write_checkpoint
 
 ROOT = Path(__file__).resolve().parents[3]

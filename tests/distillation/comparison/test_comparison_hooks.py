@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from fastsegformer_mm.distillation import peak_memory
 from fastsegformer_mm.distillation.comparison import (
     SameStartHook,
     StepCostHook,
     step_cost_hook,
 )
+from fastsegformer_mm.utils import peak_memory
 
 case = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / 'case.py')))
 set_up = case.set_up

@@ -189,10 +189,11 @@ def test_plot(rows):
 
 
 @pytest.mark.parametrize('name', [
-    'comparison.plot', 'comparison.report', 'comparison.run_config',
-    'comparison.summary', 'peak_memory'])
+    'distillation.comparison.plot', 'distillation.comparison.report',
+    'distillation.comparison.run_config', 'distillation.comparison.summary',
+    'utils.peak_memory'])
 def test_examples(name):
-    module = importlib.import_module(f'fastsegformer_mm.distillation.{name}')
+    module = importlib.import_module(f'fastsegformer_mm.{name}')
     found = doctest.testmod(module)
     assert found.attempted >= 1
     assert found.failed == 0

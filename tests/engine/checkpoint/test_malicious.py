@@ -20,8 +20,8 @@ from mmengine.runner import CheckpointLoader
 from mmseg.apis import MMSegInferencer, init_model
 
 from fastsegformer_mm.distillation import DistillationError
-from fastsegformer_mm.distillation.export import export_student
 from fastsegformer_mm.engine.checkpoint import CheckpointError, read_checkpoint
+from fastsegformer_mm.engine.checkpoint.student import export_student
 from fastsegformer_mm.models.backbones import EfficientFormerV2, SwinLastNorm
 
 TESTS = Path(__file__).parents[2]

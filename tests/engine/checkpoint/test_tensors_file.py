@@ -14,9 +14,9 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import MMSegInferencer, init_model
 from safetensors import safe_open
 
-from fastsegformer_mm.distillation.export import export_student
 from fastsegformer_mm.distillation.hooks import ExportStudentHook
 from fastsegformer_mm.engine.checkpoint import read_checkpoint
+from fastsegformer_mm.engine.checkpoint.student import export_student
 from fastsegformer_mm.engine.checkpoint.tensors_file import safetensors_bytes
 
 TESTS = Path(__file__).parents[2]

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from fastsegformer_mm.engine.checkpoint import read_checkpoint
-from fastsegformer_mm.engine.checkpoint.fit import STUDENT
-from fastsegformer_mm.engine.checkpoint.tensors_file import safetensors_bytes
-from fastsegformer_mm.engine.checkpoint.write import replace_file, write_checkpoint
+from .fit import STUDENT
+from .read import read_checkpoint
+from .tensors_file import safetensors_bytes
+from .write import replace_file, write_checkpoint
 
 # of the distillation's config and of its training; no student needs them
 NOT_STUDENT = ('cfg', 'hook_msgs')

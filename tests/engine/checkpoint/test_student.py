@@ -8,9 +8,10 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from fastsegformer_mm.distillation.export import export_student, student_weights
+from fastsegformer_mm.engine.checkpoint.student import export_student, student_weights
 
-tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / 'tiny.py')))
+TINY = Path(__file__).parents[2] / 'distillation' / 'tiny.py'
+tiny = SimpleNamespace(**runpy.run_path(str(TINY)))
 set_up = tiny.set_up
 
 
