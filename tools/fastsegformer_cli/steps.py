@@ -109,7 +109,8 @@ class Steps:
                     show(*map(int, progress.groups()), loss)
             return process.wait(), loss
         except KeyboardInterrupt:
-            sys.exit('interrupted')
+            print('interrupted', file=sys.stderr)
+            sys.exit(130)
         finally:
             if process is not None and process.poll() is None:
                 end(process)
