@@ -7,6 +7,7 @@ import sys
 import time
 from io import StringIO
 
+import psutil
 import pytest
 from rich.console import Console
 
@@ -14,7 +15,7 @@ from fastsegformer_cli.steps import Steps
 
 TRAINING = """
 print('12/01 04:30:09 - mmengine - INFO - Iter(train) [ 10/20]  lr: 1e-3  loss: 0.9')
-print('12/01 04:30:10 - mmengine - INFO - Iter(train) [ 20/20]  loss: 0.8125  x_loss: 3')
+print('12/01 04:30:10 - mmengine - INFO - Iter(train) [ 20/20]  loss: 0.81  a_loss: 3')
 print('12/01 04:30:11 - mmengine - INFO - Iter(val) [4/4]  mIoU: 30.1')
 """
 
@@ -32,7 +33,7 @@ def run(tmp_path, program, terminal=False):
 def test_a_line_a_step_without_a_terminal(tmp_path):
     log = tmp_path / 'logs/1_train_teacher.log'
     assert run(tmp_path, TRAINING) == (
-        f'[1/2] train the teacher: 0:00, loss 0.8125 ({log})\n'
+        f'[1/2] train the teacher: 0:00, loss 0.81 ({log})\n'
     )
     lines = log.read_text().splitlines()
     assert lines[0].startswith(f'$ {sys.executable} -uc')
@@ -62,9 +63,11 @@ def test_a_step_that_fails(tmp_path, capsys):
 @pytest.mark.skipif(os.name == 'nt', reason='Windows has no such signals')
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_all_processes(tmp_path, number):
-    """The command's own children too, within two seconds."""
+    """The command's own children too."""
     child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
-    parent = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {child!r}])'
+    parent = (
+        f'import subprocess, sys; subprocess.run([sys.executable, "-c", {child!r}])'
+    )
     program = (
         'import sys; from fastsegformer_cli.steps import Steps; '
         f'Steps({str(tmp_path)!r}, 1).run("wait", "wait", '
@@ -82,5 +85,14 @@ def test_an_interrupt_ends_all_processes(tmp_path, number):
     process.send_signal(number)
     assert process.wait(10) == 130
     assert process.stderr.read().splitlines()[-1] == 'interrupted'
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    end = time.monotonic() + 5
+    while running(pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not running(pid)
+
+
+def running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

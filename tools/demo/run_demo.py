@@ -13,7 +13,6 @@ from pathlib import Path
 
 from fastsegformer_cli.commands import tools_folder
 from fastsegformer_cli.options import add_config_options
-from fastsegformer_cli.quiet import quiet
 from fastsegformer_cli.steps import Steps
 
 CONFIGS = tools_folder().parent / 'configs/distill/demo'
@@ -150,7 +149,6 @@ def latest_metrics(folder):
 
 def main():
     args = parse_args()
-    quiet()
     Demo(args).run()
 
 

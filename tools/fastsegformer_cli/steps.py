@@ -9,6 +9,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from .processes import OWN_GROUP, end
+
 # MMEngine's line of progress: Iter(train) [ 50/300], Epoch(train) [2][ 50/300]
 PROGRESS = re.compile(r'(?:Iter|Epoch)\(\w+\)\s*(?:\[\d+\])?\s*\[\s*(\d+)/(\d+)\]')
 LOSS = re.compile(r'\bloss: (\S+)')
@@ -84,8 +86,6 @@ class Steps:
 
     def _follow(self, command, file, show):
         """Exit code and last loss of a command, whose output goes into a file."""
-        from fastsegformer_mm.utils.processes import OWN_GROUP, end
-
         loss = ''
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         process = None
@@ -124,7 +124,6 @@ class Steps:
             return
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             Progress,
             TextColumn,
             TimeElapsedColumn,
@@ -134,22 +133,20 @@ class Steps:
         with Progress(
             TextColumn('{task.description}', markup=False),
             BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn('{task.fields[loss]}'),
             TimeElapsedColumn(),
-            TextColumn('left'),
+            TextColumn('{task.fields[state]}', markup=False),
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
         ) as bar:
-            task = bar.add_task(label, total=None, loss='')
+            task = bar.add_task(label, total=None, state='')
 
             def show(iteration, iterations, loss):
                 bar.update(
                     task,
                     completed=iteration,
                     total=iterations,
-                    loss=f'loss {loss}' if loss else '',
+                    state=f'{iteration}/{iterations}{loss and ", loss "}{loss}, left',
                 )
 
             yield show
