@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from fastsegformer_mm.utils import processes
+from fastsegformer_cli import processes
 
 from ..errors import DeployError
 

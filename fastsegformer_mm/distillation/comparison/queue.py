@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from fastsegformer_mm.utils import processes
+from fastsegformer_cli import processes
 
 from .results import LOG, RESULT, Run
 
