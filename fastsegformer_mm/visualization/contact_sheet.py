@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fastsegformer_mm.utils.background import AUTO, background_class
+
 from .contact_words import EDGE, Style, facts_of, flow, legend_of, wrap
 from .drawing import (
     FAINT,
@@ -13,7 +15,6 @@ from .drawing import (
     IGNORED,
     INK,
     PAPER,
-    background_class,
     chequer,
     class_colours,
     fit,
@@ -35,11 +36,12 @@ def contact_sheet(inputs: Sequence[NetworkInput],
                   tile: int = 224,
                   ignore_index: int = 255,
                   opacity: float = 0.35,
-                  title: Sequence[str] = ()) -> list[np.ndarray]:
+                  title: Sequence[str] = (),
+                  background: str | int | None = AUTO) -> list[np.ndarray]:
     """Draw network inputs beside themselves with their label laid over.
 
-    Classes are tinted and outlined in colours of full brightness, the class named
-    "background" is not. Ignored pixels are hatched, values that belong to no class
+    Classes are tinted and outlined in colours of full brightness, the background is
+    not. Ignored pixels are hatched, values that belong to no class
     chequered; a line marks where padding begins. Below stands what became of the
     image. Each page begins with a legend, with the share of every class in all
     labels drawn.
@@ -54,6 +56,8 @@ def contact_sheet(inputs: Sequence[NetworkInput],
         ignore_index (int): Label value that the losses skip. Defaults to 255.
         opacity (float): Of the tint, between 0 and 1. Defaults to 0.35.
         title (Sequence[str]): Lines on top of every page, the first in bold.
+        background (str | int | None): Class that is not tinted, by name or index;
+            None for none. Defaults to 'auto', the one with a known name.
 
     Returns:
         list[np.ndarray]: Pages, each uint8 RGB of (H, W, 3), all of one width.
@@ -79,7 +83,7 @@ def contact_sheet(inputs: Sequence[NetworkInput],
     columns = [c for c in COLUMNS
                if c == 'input' or any(getattr(s, c) is not None for s in inputs)]
     style = Style(columns, tile, len(classes), class_colours(palette),
-                  background_class(classes), ignore_index, opacity)
+                  background_class(classes, background), ignore_index, opacity)
     legend = legend_of(inputs, classes, style)
     width = GAP + per_row * (style.cell + GAP)
     places, legend_rows = flow(legend, style, width - 2 * GAP)

@@ -52,17 +52,6 @@ def class_colours(palette):
     return [tuple(int(c) for c in colour) for colour in palette]
 
 
-def background_class(classes):
-    """Index of the class named "background", or None.
-
-    Example:
-        >>> background_class(['road', 'Background'])
-        1
-    """
-    lowered = [str(name).lower() for name in classes]
-    return lowered.index('background') if 'background' in lowered else None
-
-
 def fit(image, tile):
     """The image with its longer side of ``tile`` pixels."""
     scale = tile / max(image.shape[:2])
