@@ -19,10 +19,10 @@ from .drawing import (
     class_colours,
     fit,
     hatch,
-    pen_font,
     tint,
     write,
 )
+from .fonts import draw_text, drawable_names
 from .network_input import NetworkInput
 
 COLUMNS = {'input': 'network input', 'label': 'label', 'student': 'student input'}
@@ -84,7 +84,7 @@ def contact_sheet(inputs: Sequence[NetworkInput],
                if c == 'input' or any(getattr(s, c) is not None for s in inputs)]
     style = Style(columns, tile, len(classes), class_colours(palette),
                   background_class(classes, background), ignore_index, opacity)
-    legend = legend_of(inputs, classes, style)
+    legend = legend_of(inputs, drawable_names(classes), style)
     width = GAP + per_row * (style.cell + GAP)
     places, legend_rows = flow(legend, style, width - 2 * GAP)
     top = GAP + style.line * (len(title) + legend_rows) + GAP
@@ -103,8 +103,8 @@ def contact_sheet(inputs: Sequence[NetworkInput],
         for (x, row), (swatch, words) in zip(places, legend):
             y = GAP + (len(title) + row) * style.line
             sheet.paste(Image.fromarray(swatch), (GAP + x, y))
-            pen.text((GAP + x + swatch.shape[1] + style.text // 2, y), words,
-                     fill=INK, font=pen_font(style.text))
+            draw_text(pen, (GAP + x + swatch.shape[1] + style.text // 2, y), words,
+                      style.text, INK)
         y = top
         for band, height in zip(bands, tall):
             for k, view in enumerate(band):

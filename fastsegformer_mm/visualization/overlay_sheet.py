@@ -16,6 +16,7 @@ from .drawing import (
     vivid,
     write,
 )
+from .fonts import drawable_names
 
 
 def pick_samples(class_counts, num, background=None):
@@ -105,6 +106,7 @@ def overlay_sheet(images,
     names = [''] * len(images) if names is None else names
     _check(images, labels, predictions, names, classes, palette, tile, opacity)
     background = background_class(classes, background)
+    classes = drawable_names(classes)
     colours = vivid(palette)
     columns = ['image', 'label', 'prediction']
     if all(label is None for label in labels):

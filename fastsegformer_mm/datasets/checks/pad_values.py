@@ -48,11 +48,12 @@ def check_pad_values(sources: list[Source], settings: ModelSettings
             yield from _judge(source, f'{place} {_name(step)}', known[key], ignored,
                               _option(step))
         pad = settings.preprocessor
-        if source.split == 'train' and source.label_step is not None and (
+        value = pad.get('seg_pad_val', 255)
+        # mostly nothing is left to be padded
+        if source.split == 'train' and value < len(source.classes) and (
                 pad.get('size') or pad.get('size_divisor')):
-            yield from _judge(
-                source, f'{settings.where}.data_preprocessor',
-                pad.get('seg_pad_val', 255), ignored, 'seg_pad_val')
+            yield from _judge(source, f'{settings.where}.data_preprocessor', value,
+                              ignored, 'seg_pad_val')
 
 
 def filled_value(step: dict, source: Source) -> int | None:

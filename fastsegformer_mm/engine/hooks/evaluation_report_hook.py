@@ -15,6 +15,7 @@ from fastsegformer_mm.visualization.evaluation_plots import (
     class_bar_figure,
     confusion_matrix_figure,
 )
+from fastsegformer_mm.visualization.fonts import drawable_names
 
 BARS = {
     'per_class_iou.png': ('IoU', 'mIoU'),
@@ -107,7 +108,7 @@ class EvaluationReportHook(Hook):
         }
         mean_name = 'mean'
         if metric.left_out is not None:
-            mean_name += f' without {names[metric.left_out]}'
+            mean_name += f' without {drawable_names(names)[metric.left_out]}'
         for file_name, (column, mean) in BARS.items():
             figures[file_name] = class_bar_figure(
                 [row[column] for row in metric.class_table], names,

@@ -124,7 +124,6 @@ def test_a_value_of_no_class():
 def test_what_is_ignored_is_the_head_s():
     def change(cfg):
         cfg.model.decode_head.ignore_index = 7
-        cfg.model.data_preprocessor.seg_pad_val = 7
 
     step = dict(type='LetterBox', size=SIZE, seg_pad_val=7)
     assert problems(step, change=change) == []
