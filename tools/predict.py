@@ -152,7 +152,7 @@ def main(argv=None, segmentor=None) -> int:
             overlap=False if live else 'auto',
             timeout=args.timeout,
         )
-        settings = frame_settings(args, model.card.classes)
+        settings = frame_settings(args, model.card)
         streams = StreamSettings(
             args.every, args.max_frames, args.segment_minutes, args.video_format
         )

@@ -138,7 +138,7 @@ def main(argv=None, segmentor=None) -> int:
         # here first: one clear error instead of one from each worker
         with build() as model:
             card = model.card
-        settings = frame_settings(args, card.classes)
+        settings = frame_settings(args, card)
         run = identity(args, card, settings, inputs.root, StreamSettings())
         with RunFolder(args.out, run, args.overwrite) as folder:
             return predict(args, build, card, inputs, folder, settings)

@@ -18,13 +18,15 @@ _base_ = [
 data_root = 'data/my_set'
 # in the order of the label values: the name at position i belongs to value i
 classes = ('background', 'defect')
+# The class called background (or bg) is not drawn, counted or graded. If yours has
+# another name, add its position to `metainfo` below: background=0.
 # one RGB colour a class, for pictures only
 palette = [[0, 0, 0], [220, 20, 60]]
 batch_size = 32
 # ----------------------------------------------------------------------------
 
-dataset = dict(
-    data_root=data_root, metainfo=dict(classes=classes, palette=palette))
+metainfo = dict(classes=classes, palette=palette)
+dataset = dict(data_root=data_root, metainfo=metainfo)
 train_dataloader = dict(batch_size=batch_size, dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)

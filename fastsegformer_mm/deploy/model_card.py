@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from fastsegformer_mm.utils.background import AUTO, background_class
 from fastsegformer_mm.version import __version__
 
 from .errors import DeployError
@@ -58,6 +59,10 @@ class ModelCard:
         batch (int, optional): Images that it takes at once. Defaults to None: any.
         channels (int): Of the network's input: 3, or 1 for grey. Frames are BGR in
             either case. Defaults to 3.
+        background (str | int | None): The class that is no defect, as the data set's
+            metainfo names it; None for a set without one. Defaults to 'auto': the
+            one with a known name
+            (:func:`~fastsegformer_mm.utils.background.background_class`).
 
     Example:
         >>> card = ModelCard('my', ('sound', 'ulcer'), ((0, 0, 0), (0, 128, 0)),
@@ -89,6 +94,15 @@ class ModelCard:
     shape: tuple[int, int] | None = None
     batch: int | None = None
     channels: int = 3
+    background: str | int | None = AUTO
+
+    def __post_init__(self) -> None:
+        background_class(self.classes, self.background)
+
+    @property
+    def background_index(self) -> int | None:
+        """The class that is not drawn, measured or graded; None: all are."""
+        return background_class(self.classes, self.background)
 
     @property
     def random_weights(self) -> bool:
@@ -122,7 +136,13 @@ class ModelCard:
 
     @classmethod
     def from_config(
-        cls, cfg: Config, model, checkpoint: str = '', sha256: str = '', classes=None
+        cls,
+        cfg: Config,
+        model,
+        checkpoint: str = '',
+        sha256: str = '',
+        classes=None,
+        background: str | int | None = AUTO,
     ) -> 'ModelCard':
         """The card of a config's test pipeline, data preprocessor and data set.
 
@@ -133,6 +153,8 @@ class ModelCard:
             sha256 (str): Digest of its weights.
             classes (tuple, optional): Names and colours, (classes, palette), as the
                 checkpoint has them. Defaults to None: those of the test set's class.
+            background (str | int | None): The class that is no defect, as the
+                checkpoint has it; what the test set's metainfo says comes first.
 
         Raises:
             DeployError: The test pipeline, the loading of images or the data
@@ -142,6 +164,11 @@ class ModelCard:
         frames = geometry(cfg)
         head = model.decode_head
         head = head[-1] if isinstance(head, (list, tuple)) else head
+        background = dataset_meta(cfg).get('background', background)
+        try:
+            background_class(names, background)
+        except ValueError as error:
+            raise DeployError(f'{cfg.filename}: metainfo of a set: {error}') from error
         return cls(
             name=_stem(cfg),
             classes=tuple(names),
@@ -152,15 +179,21 @@ class ModelCard:
             threshold=head.threshold if model.out_channels == 1 else None,
             checkpoint=checkpoint,
             sha256=sha256,
+            background=background,
         )
 
 
 def dataset_classes(cfg: Config):
     """(class names, palette) of a config's test set, without touching its files."""
+    meta = dataset_meta(cfg)
+    return meta['classes'], meta['palette']
+
+
+def dataset_meta(cfg: Config) -> dict:
+    """Metainfo of a config's test set, without touching its files."""
     dataset = inference_sets(cfg)[0]
     meta = dict(DATASETS.get(dataset['type']).METAINFO)
-    meta.update(dataset.get('metainfo') or {})
-    return meta['classes'], meta['palette']
+    return {**meta, **(dataset.get('metainfo') or {})}
 
 
 def _stem(cfg):

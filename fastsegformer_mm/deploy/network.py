@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fastsegformer_mm.engine.checkpoint.digest import weights_digest
 from fastsegformer_mm.engine.checkpoint.fit import check_fit
 from fastsegformer_mm.engine.checkpoint.read import read_checkpoint
+from fastsegformer_mm.utils.background import AUTO
 
 from .config import open_config
 from .errors import DeployError
@@ -106,7 +107,7 @@ def load_network(config, checkpoint=None, cfg_options=None, allow_random=False):
             f'{cfg.filename} builds a {type(segmentor).__name__}, not a segmentation '
             "network; of a distillation, deploy the student by the student's config"
         )
-    name, digest, classes = '', '', None
+    name, digest, classes, background = '', '', None, AUTO
     if checkpoint is not None:
         content = read_checkpoint(checkpoint)
         weights = content.get('state_dict', content)
@@ -123,6 +124,7 @@ def load_network(config, checkpoint=None, cfg_options=None, allow_random=False):
         segmentor.load_state_dict(weights, strict=False)
         if meta.get('classes') and meta.get('palette'):
             classes = (meta['classes'], meta['palette'])
+            background = meta.get('background', AUTO)
         name, digest = Path(checkpoint).name, weights_digest(weights)
-    card = ModelCard.from_config(cfg, segmentor, name, digest, classes)
+    card = ModelCard.from_config(cfg, segmentor, name, digest, classes, background)
     return DeployNetwork(segmentor, card.channels), card

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from fastsegformer_mm.visualization.drawing import background_class, class_colours
+from fastsegformer_mm.visualization.drawing import class_colours
 
 from .errors import DeployError
 from .frames import check_frame
@@ -39,9 +39,9 @@ class Segmentation:
     def overlay(self, frame: np.ndarray, opacity: float = 0.5) -> np.ndarray:
         """The frame with each class in its colour; what is background stays as it is.
 
-        Colours are the palette's at full brightness. Background is the class of that
-        name; without one every class is coloured. Classes that the palette has no
-        colour for stay as they are.
+        Colours are the palette's at full brightness. Background is the card's; without
+        one every class is coloured. Classes that the palette has no colour for stay as
+        they are.
 
         Args:
             frame (np.ndarray): The frame, uint8 BGR of the mask's (H, W, 3).
@@ -63,7 +63,7 @@ class Segmentation:
             )
         if not 0 <= opacity <= 1:
             raise DeployError(f'opacity={opacity!r}; expected a number from 0 to 1')
-        colours, coloured = _tables(self.card.classes, self.card.palette)
+        colours, coloured = _tables(self.card.background_index, self.card.palette)
         drawn = frame.copy()
         where = cv2.LUT(self.mask, coloured)
         if cv2.hasNonZero(where):
@@ -73,14 +73,13 @@ class Segmentation:
         return drawn
 
 
-def _tables(classes, palette):
+def _tables(background, palette):
     """(256, 1, 3) uint8, BGR of each index; 256 uint8, 255 for indices coloured."""
     colours = np.zeros((256, 1, 3), np.uint8)
     coloured = np.zeros(256, np.uint8)
     bright = np.array(class_colours(palette)[:256], np.uint8).reshape(-1, 1, 3)
     colours[: len(bright)] = bright[..., ::-1]
     coloured[: len(bright)] = 255
-    background = background_class(classes)
     if background is not None:
         coloured[background] = 0
     return colours, coloured

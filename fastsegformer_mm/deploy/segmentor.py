@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.logging import print_log
 
+from fastsegformer_mm.utils.background import AUTO, no_background
+
 from .backends.artefact import read_card
 from .backends.choice import (
     check_options,
@@ -174,6 +176,8 @@ class DefectSegmentor:
                 logger='current',
                 level=30,
             )
+        if card.background == AUTO and card.background_index is None:
+            print_log(no_background(card.classes), logger='current', level=30)
 
     def _precision(self, kind, backend, wanted):
         """What to compute in, of what the model allows."""

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from fastsegformer_mm.utils.background import AUTO, background_class
+
 from .contact_words import EDGE, Style, facts_of, flow, legend_of, wrap
 from .drawing import (
     FAINT,
@@ -13,15 +15,14 @@ from .drawing import (
     IGNORED,
     INK,
     PAPER,
-    background_class,
     chequer,
     class_colours,
     fit,
     hatch,
-    pen_font,
     tint,
     write,
 )
+from .fonts import draw_text, drawable_names
 from .network_input import NetworkInput
 
 COLUMNS = {'input': 'network input', 'label': 'label', 'student': 'student input'}
@@ -35,11 +36,12 @@ def contact_sheet(inputs: Sequence[NetworkInput],
                   tile: int = 224,
                   ignore_index: int = 255,
                   opacity: float = 0.35,
-                  title: Sequence[str] = ()) -> list[np.ndarray]:
+                  title: Sequence[str] = (),
+                  background: str | int | None = AUTO) -> list[np.ndarray]:
     """Draw network inputs beside themselves with their label laid over.
 
-    Classes are tinted and outlined in colours of full brightness, the class named
-    "background" is not. Ignored pixels are hatched, values that belong to no class
+    Classes are tinted and outlined in colours of full brightness, the background is
+    not. Ignored pixels are hatched, values that belong to no class
     chequered; a line marks where padding begins. Below stands what became of the
     image. Each page begins with a legend, with the share of every class in all
     labels drawn.
@@ -54,6 +56,8 @@ def contact_sheet(inputs: Sequence[NetworkInput],
         ignore_index (int): Label value that the losses skip. Defaults to 255.
         opacity (float): Of the tint, between 0 and 1. Defaults to 0.35.
         title (Sequence[str]): Lines on top of every page, the first in bold.
+        background (str | int | None): Class that is not tinted, by name or index;
+            None for none. Defaults to 'auto', the one with a known name.
 
     Returns:
         list[np.ndarray]: Pages, each uint8 RGB of (H, W, 3), all of one width.
@@ -79,8 +83,8 @@ def contact_sheet(inputs: Sequence[NetworkInput],
     columns = [c for c in COLUMNS
                if c == 'input' or any(getattr(s, c) is not None for s in inputs)]
     style = Style(columns, tile, len(classes), class_colours(palette),
-                  background_class(classes), ignore_index, opacity)
-    legend = legend_of(inputs, classes, style)
+                  background_class(classes, background), ignore_index, opacity)
+    legend = legend_of(inputs, drawable_names(classes), style)
     width = GAP + per_row * (style.cell + GAP)
     places, legend_rows = flow(legend, style, width - 2 * GAP)
     top = GAP + style.line * (len(title) + legend_rows) + GAP
@@ -99,8 +103,8 @@ def contact_sheet(inputs: Sequence[NetworkInput],
         for (x, row), (swatch, words) in zip(places, legend):
             y = GAP + (len(title) + row) * style.line
             sheet.paste(Image.fromarray(swatch), (GAP + x, y))
-            pen.text((GAP + x + swatch.shape[1] + style.text // 2, y), words,
-                     fill=INK, font=pen_font(style.text))
+            draw_text(pen, (GAP + x + swatch.shape[1] + style.text // 2, y), words,
+                      style.text, INK)
         y = top
         for band, height in zip(bands, tall):
             for k, view in enumerate(band):

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .drawing import IGNORED, INK, PAPER, chequer, hatch, pen_font
+from .drawing import IGNORED, INK, PAPER, chequer, hatch
+from .fonts import text_length
 
 EDGE = (0, 229, 255)
 
@@ -108,7 +109,7 @@ def flow(entries, style, room):
     """Offset in pixels and row of each entry, and the number of rows."""
     places, x, row = [], 0, 0
     for swatch, words in entries:
-        wide = round(swatch.shape[1] + pen_font(style.text).getlength(words)
+        wide = round(swatch.shape[1] + text_length(words, style.text)
                      + 2 * style.text)
         if x and x + wide > room:
             x, row = 0, row + 1
@@ -122,7 +123,7 @@ def wrap(facts, style):
     lines = []
     for fact in facts:
         longer = f'{lines[-1]} · {fact}' if lines else fact
-        if lines and pen_font(style.text).getlength(longer) <= style.cell:
+        if lines and text_length(longer, style.text) <= style.cell:
             lines[-1] = longer
         else:
             lines.append(fact)

@@ -1,13 +1,10 @@
 """What the sheets of pictures are drawn with."""
-import functools
-from pathlib import Path
-
 import cv2
-import matplotlib
 import numpy as np
-from PIL import ImageFont
 
 from fastsegformer_mm.utils.names import escaped
+
+from .fonts import draw_text, text_length
 
 GAP = 8
 INK = (32, 32, 32)
@@ -15,15 +12,6 @@ PAPER = (255, 255, 255)
 FAINT = (110, 110, 110)
 IGNORED = (255, 0, 255)
 NO_CLASS = ((255, 255, 0), (0, 0, 0))
-
-
-@functools.lru_cache
-def pen_font(size, bold=False):
-    """The font of a size in pixels."""
-    # the font that matplotlib brings along is there on every machine
-    name = 'DejaVuSans-Bold.ttf' if bold else 'DejaVuSans.ttf'
-    folder = Path(matplotlib.get_data_path()) / 'fonts' / 'ttf'
-    return ImageFont.truetype(str(folder / name), size)
 
 
 def vivid(palette):
@@ -50,17 +38,6 @@ def class_colours(palette):
     if len(set(bright)) == len(bright):
         return bright
     return [tuple(int(c) for c in colour) for colour in palette]
-
-
-def background_class(classes):
-    """Index of the class named "background", or None.
-
-    Example:
-        >>> background_class(['road', 'Background'])
-        1
-    """
-    lowered = [str(name).lower() for name in classes]
-    return lowered.index('background') if 'background' in lowered else None
 
 
 def fit(image, tile):
@@ -105,11 +82,10 @@ def chequer(shape: tuple[int, int]) -> np.ndarray:
 def write(pen, where, words, size, room, colour=INK, bold=False):
     """A line of text, in smaller letters or cut when it would not fit."""
     words = escaped(words)
-    while size > 9 and pen.textlength(words, font=pen_font(size, bold)) > room:
+    while size > 9 and text_length(words, size, bold) > room:
         size -= 1
-    font = pen_font(size, bold)
-    if pen.textlength(words, font=font) > room:
-        while words and pen.textlength(f'{words}...', font=font) > room:
+    if text_length(words, size, bold) > room:
+        while words and text_length(f'{words}...', size, bold) > room:
             words = words[:-1]
         words = f'{words}...'
-    pen.text(where, words, fill=colour, font=font)
+    draw_text(pen, where, words, size, colour, bold)

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from .fonts import drawable_names, use_fonts
+
 # Above this many classes a number no longer fits into its cell.
 MAX_ANNOTATED_CLASSES = 30
 
@@ -49,6 +51,7 @@ def confusion_matrix_figure(matrix: np.ndarray,
         'label'
     """
     num = len(class_names)
+    class_names = drawable_names(class_names)
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, matrix / np.maximum(totals, 1), np.nan)
 
@@ -84,7 +87,7 @@ def confusion_matrix_figure(matrix: np.ndarray,
             axes.text(column, row, text, ha='center', va='center',
                       fontsize=9 if num <= 12 else 7,
                       color='white' if share > 0.55 else 'black')
-    return figure
+    return use_fonts(figure)
 
 
 def class_bar_figure(values: Sequence[float], class_names: Sequence[str],
@@ -109,6 +112,7 @@ def class_bar_figure(values: Sequence[float], class_names: Sequence[str],
         'IoU (%)'
     """
     num = len(class_names)
+    class_names = drawable_names(class_names)
     figure = Figure(figsize=(7.5, min(1.4 + 0.45 * num, 60)), layout='constrained')
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -132,4 +136,4 @@ def class_bar_figure(values: Sequence[float], class_names: Sequence[str],
     axes.set_xlabel(f'{title} (%)')
     axes.set_title(f'{title} of each class')
     axes.spines[['top', 'right']].set_visible(False)
-    return figure
+    return use_fonts(figure)

@@ -10,6 +10,8 @@ from mmseg.models.utils import resize
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor
 
+from fastsegformer_mm.utils.background import background_of
+
 
 @dataclass
 class NetworkInput:
@@ -68,6 +70,7 @@ class NetworkFeed:
         meta = self.dataset.metainfo
         self.classes = tuple(meta.get('classes') or ())
         self.palette = list(meta.get('palette') or ())
+        self.background = background_of(meta) if self.classes else None
         if not self.classes or len(self.classes) != len(self.palette):
             raise ValueError(
                 f'{split}_dataloader.dataset has {len(self.classes)} class names and '

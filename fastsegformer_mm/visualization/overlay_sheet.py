@@ -4,17 +4,19 @@ import torch
 from mmseg.evaluation.metrics import IoUMetric
 from PIL import Image, ImageDraw
 
+from fastsegformer_mm.utils.background import AUTO, background_class
+
 from .drawing import (
     FAINT,
     GAP,
     INK,
     PAPER,
-    background_class,
     fit,
     tint,
     vivid,
     write,
 )
+from .fonts import drawable_names
 
 
 def pick_samples(class_counts, num, background=None):
@@ -58,7 +60,7 @@ def overlay_sheet(images,
                   names=None,
                   tile=224,
                   opacity=0.35,
-                  background='auto',
+                  background=AUTO,
                   ignore_index=255,
                   title=None):
     """Draw one row a sample: image, label, prediction; then a legend.
@@ -79,8 +81,8 @@ def overlay_sheet(images,
         tile (int): Longer side of a picture on the sheet in pixels, at least 64.
             Default: 224.
         opacity (float): Of the tint, between 0 and 1. Default: 0.35.
-        background (int | None | 'auto'): Class that is neither tinted nor
-            outlined. Default: 'auto', the one named "background" if there is one.
+        background (str | int | None): Class that is neither tinted nor outlined, by
+            name or index; None for none. Default: 'auto', the one with a known name.
         ignore_index (int): Label value that belongs to no class. Default: 255.
         title (str, optional): First line of the sheet.
 
@@ -103,8 +105,8 @@ def overlay_sheet(images,
     labels = [None] * len(images) if labels is None else labels
     names = [''] * len(images) if names is None else names
     _check(images, labels, predictions, names, classes, palette, tile, opacity)
-    if background == 'auto':
-        background = background_class(classes)
+    background = background_class(classes, background)
+    classes = drawable_names(classes)
     colours = vivid(palette)
     columns = ['image', 'label', 'prediction']
     if all(label is None for label in labels):

@@ -138,6 +138,28 @@ def test_background_is_left_out_of_the_means_alone(index, iou):
     assert zero['mIoU'] == percent(*iou, 0)
 
 
+@pytest.mark.parametrize(('meta', 'left_out'), [
+    (dict(classes=('background', 'a', 'b', 'c')), 0),
+    (dict(classes=('a', '_background_', 'b', 'c')), 1),
+    (dict(classes=('a', 'sound', 'b', 'c'), background=1), 1),
+    (dict(classes=('a', 'sound', 'b', 'c'), background='sound'), 1),
+    (dict(classes=('a', 'sound', 'b', 'c')), 0)])
+def test_background_is_that_of_the_data_set(monkeypatch, meta, left_out):
+    _, expected = evaluate(ABSENT, exclude_background=True, background_index=left_out)
+    lines = []
+    monkeypatch.setattr(
+        defect_iou_metric, 'print_log', lambda text, *_, **__: lines.append(text))
+    metric = DefectIoUMetric(exclude_background=True)
+    metric.dataset_meta = meta
+    for _ in range(2):
+        metric.process({}, [sample_of(ABSENT)])
+        assert metric.evaluate(size=1) == expected
+    assert metric.left_out == left_out
+    warned = [line for line in lines if 'is known as the background' in line]
+    # said once, where class 0 is a guess
+    assert len(warned) == (meta['classes'][0] == 'a' and left_out == 0)
+
+
 def test_agrees_with_iou_metric():
     rng = np.random.default_rng(0)
     samples = []

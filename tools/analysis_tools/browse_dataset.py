@@ -153,6 +153,7 @@ def draw(args):
         rows=args.rows,
         tile=args.tile,
         ignore_index=feed.ignore_index,
+        background=feed.background,
         title=[
             f'{Path(args.config).stem}, {args.split}: '
             f'{len(chosen) - len(failures)} of {len(feed)} images'

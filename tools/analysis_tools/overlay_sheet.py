@@ -81,7 +81,7 @@ def dataset_config(cfg, split):
 
 
 def class_meta(cfg, split, model):
-    """Names and colours of the classes: the config's dataset, else the checkpoint."""
+    """Metainfo with classes and palette: the config's dataset, else the checkpoint."""
     from mmseg.registry import DATASETS
 
     if cfg.get(f'{split}_dataloader'):
@@ -89,8 +89,8 @@ def class_meta(cfg, split, model):
             dict(dataset_config(cfg, split), lazy_init=True, pipeline=[])
         ).metainfo
         if meta.get('classes') and meta.get('palette'):
-            return meta['classes'], meta['palette']
-    return model.dataset_meta['classes'], model.dataset_meta['palette']
+            return meta
+    return model.dataset_meta
 
 
 def samples_of_split(cfg, split, num):
@@ -103,8 +103,8 @@ def samples_of_split(cfg, split, num):
     import numpy as np
     from mmseg.registry import DATASETS
 
+    from fastsegformer_mm.utils.background import background_of
     from fastsegformer_mm.visualization import pick_samples
-    from fastsegformer_mm.visualization.drawing import background_class
 
     config = dataset_config(cfg, split)
     config['pipeline'] = [
@@ -127,8 +127,7 @@ def samples_of_split(cfg, split, num):
             continue
         readable.append(k)
         counts.append(np.bincount(label[label < classes], minlength=classes))
-    chosen = pick_samples(counts, num, background_class(meta['classes'])) if (
-        counts) else []
+    chosen = pick_samples(counts, num, background_of(meta)) if counts else []
     found = [dataset[readable[k]] for k in chosen]
     return [(Path(s['img_path']), s['img'][..., ::-1], s['gt_seg_map'])
             for s in found], failures
@@ -181,6 +180,7 @@ def main():
     from mmseg.apis import inference_model, init_model
 
     import robust_training  # noqa: F401 - init_model reads the checkpoint safely
+    from fastsegformer_mm.utils.background import background_of
     from fastsegformer_mm.utils.names import escaped
     from fastsegformer_mm.visualization import overlay_sheet
 
@@ -193,7 +193,7 @@ def main():
     else:
         samples, failures = samples_of_split(cfg, args.split, args.num)
     model = init_model(cfg, args.checkpoint, device=device)
-    classes, palette = class_meta(cfg, args.split, model)
+    meta = class_meta(cfg, args.split, model)
     drawn, predictions = [], []
     for sample in samples:
         try:
@@ -212,11 +212,12 @@ def main():
         images,
         labels,
         predictions,
-        classes,
-        palette,
+        meta['classes'],
+        meta['palette'],
         names=[path.stem for path in paths],
         tile=args.tile,
         title=Path(args.config).stem,
+        background=background_of(meta),
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     mmcv.imwrite(sheet[..., ::-1], str(args.out))

@@ -4,6 +4,8 @@
 # model.decode_head.num_classes.
 dataset_type = 'CityscapesDataset'
 data_root = 'data/cityscapes'
+# every class is an object
+metainfo = dict(background=None)
 crop_size = (512, 1024)  # height, width
 
 train_pipeline = [
@@ -52,6 +54,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
+        metainfo=metainfo,
         data_prefix=dict(
             img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
         pipeline=train_pipeline))
@@ -63,6 +66,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
+        metainfo=metainfo,
         data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
         pipeline=test_pipeline))
 # the labels of the test split are not public

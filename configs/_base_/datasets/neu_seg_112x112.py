@@ -17,8 +17,7 @@ train_pipeline = [
         size=crop_size,
         aspect_jitter=0.3,
         scale_range=(0.25, 2.0),
-        pad_val=128,
-        seg_pad_val=0),
+        pad_val=128),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='RandomHSV', hue_gain=0.1, saturation_gain=0.7, value_gain=0.3),

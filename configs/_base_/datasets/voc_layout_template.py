@@ -20,14 +20,17 @@
 data_root = 'data/my_set'
 # in the order of the label values: the name at position i belongs to value i
 classes = ('background', 'defect')
+# The class called background (or bg) is not drawn, counted or graded. If yours has
+# another name, add its position to `metainfo` below: background=0.
 # one RGB colour a class, for pictures only
 palette = [[0, 0, 0], [220, 20, 60]]
 img_suffix = '.jpg'
 crop_size = (224, 224)  # height, width of the network's input
 batch_size = 32
-# value of the canvas on which training images are pasted, and the label there
-canvas_val, canvas_label = 128, 0
-# True: the means leave out the class at position 0
+# value of the canvas on which training images are pasted, and the label there; None:
+# what 0 in the label files is loaded as, 255: ignored
+canvas_val, canvas_label = 128, None
+# True: the means leave out the background
 exclude_background = False
 # ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 
 from .duplicates import find_duplicates
 from .listing import list_pairs
+from .pad_values import check_pad_values
 from .reading import Job, PairFacts, ignored_value, read_pairs
 from .report import DatasetReport, Problem, SplitSummary
 from .settings import ModelSettings, check_settings, model_settings
@@ -75,6 +76,7 @@ def _check(cfg, splits, sample, processes, ignore, track, scope):
         sources += found
         report.problems += problems
     report.problems += check_settings(cfg, sources, settings)
+    report.problems += check_pad_values(sources, settings)
     report.problems += [
         Problem('not-understood', 'warning', s.split, s.where,
                 f'images of {s.name}: {s.not_understood}', 'LoadImageFromFile',
@@ -123,7 +125,9 @@ def _list(report: DatasetReport, splits: Sequence[str], sources: list[Source],
         mine = [s for s in sources if s.split == split]
         summary = SplitSummary(
             split, classes=max((s.classes for s in mine), key=len, default=()),
-            palette=max((s.palette for s in mine), key=len, default=[]))
+            palette=max((s.palette for s in mine), key=len, default=[]),
+            background=max(mine, key=lambda s: len(s.classes)).background_index
+            if mine else None)
         report.splits[split] = summary
         pairs: dict[tuple, int] = {}
         for source in mine:
@@ -178,4 +182,4 @@ def _pick_samples(report: DatasetReport, facts: dict[str, list[PairFacts]]) -> N
     for split, summary in report.splits.items():
         sound = [fact for fact in facts[split] if fact.counts is not None
                  and fact.image not in wrong and fact.label not in wrong]
-        summary.samples = pick_sound(sound, summary.classes)
+        summary.samples = pick_sound(sound, summary.classes, summary.background)

@@ -1,10 +1,12 @@
 """The result of a check as a page for the browser."""
+import itertools
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from fastsegformer_mm.utils.background import background_class
 from fastsegformer_mm.visualization.drawing import class_colours
 
 from .html_report_pictures import (
@@ -97,12 +99,14 @@ def _share(part, whole):
 def _split(summary: SplitSummary) -> dict:
     total = int(summary.class_pixels.sum()) + summary.ignored_pixels
     colours = _colours(summary)
+    background = background_class(summary.classes, summary.background)
     bars = [
         {'name': str(name), 'colour': colour, 'share': _share(pixels, total),
+         'plain': k == background,
          'width': f'{100 * pixels / total:.3f}' if total else '0',
          'images': images, 'never': total > 0 and not images}
-        for name, colour, pixels, images in zip(
-            summary.classes, colours, summary.class_pixels.tolist(),
+        for k, name, colour, pixels, images in zip(
+            itertools.count(), summary.classes, colours, summary.class_pixels.tolist(),
             summary.class_images.tolist())]
     sizes = [(f'{height}x{width}', count) for (height, width), count
              in summary.image_sizes.most_common(3)]

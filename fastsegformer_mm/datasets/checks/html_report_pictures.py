@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fastsegformer_mm.utils.background import background_class
 from fastsegformer_mm.visualization.drawing import (
     IGNORED,
-    background_class,
     chequer,
     fit,
     hatch,
@@ -185,7 +185,7 @@ def overlay(image: str | Path, label: str | Path, side: int, summary: SplitSumma
         if index.ndim != 2:
             raise ValueError(f'a label of shape {index.shape}')
         index = summary.classes_of(index)
-        background = background_class(summary.classes)
+        background = background_class(summary.classes, summary.background)
         picture = tint(picture, index, colours, background, 0.35)
         ignored = cv2.resize((index == summary.ignore_index).astype(np.uint8),
                              picture.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0

@@ -48,6 +48,13 @@ KINDS = {
         'The check does not know how this part is read, so nothing is said of it.'),
     'classes-missing': (
         'Classes missing', 'Without names of classes no score can be told apart.'),
+    'background-is-no-class': (
+        'Background is no class',
+        'The class that is named as the background is none of the data set.'),
+    'background-unknown': (
+        'Background not known',
+        'The background is neither drawn nor counted nor graded. Where it is not '
+        'known, sound pixels are shown as a defect.'),
     'num-classes': (
         'Number of classes',
         'The network has another number of outputs than the data set has classes. '
@@ -56,6 +63,10 @@ KINDS = {
         'reduce_zero_label',
         'This option makes label 0 ignored and moves all others down by one. Where it '
         'is not meant, every class is learnt under the name of another.'),
+    'pad-value-is-class': (
+        'Padding is trained as a class',
+        'Where an image is padded, turned or cut out, its label gets this value. The '
+        'network learns the canvas as a part of that class.'),
     'ignore-index-is-class': (
         'Ignore index is a class',
         'Pixels with this value are left out of the loss, and it is also the value of '

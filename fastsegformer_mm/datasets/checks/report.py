@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastsegformer_mm.utils.background import AUTO
 from fastsegformer_mm.utils.names import escaped
 
 SEVERITIES = ('error', 'warning')
@@ -67,6 +68,8 @@ class SplitSummary:
         checked (int): Number of pairs of which the pixels were looked at.
         classes (tuple[str, ...]): Names of the classes.
         palette (list): An (R, G, B) a class.
+        background (str | int | None): Which class is no object, by name or index;
+            None for none. Defaults to 'auto', the one with a known name.
         class_pixels (np.ndarray): Pixels of each class in the labels that were
             looked at, int64, of shape (C, ).
         class_images (np.ndarray): In how many of these labels the class occurs,
@@ -86,6 +89,7 @@ class SplitSummary:
     checked: int = 0
     classes: tuple[str, ...] = ()
     palette: list = field(default_factory=list)
+    background: str | int | None = AUTO
     class_pixels: np.ndarray = None
     class_images: np.ndarray = None
     ignored_pixels: int = 0

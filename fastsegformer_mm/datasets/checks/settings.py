@@ -5,6 +5,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from fastsegformer_mm.utils.background import KNOWN, background_class, listed
+
 from .report import Problem
 from .sources import Source
 
@@ -22,12 +24,16 @@ class ModelSettings:
         num_classes (int, optional): Of the first head.
         ignore_index (int, optional): Of the first head; None without a model.
         channels (int): Of the images, as the data preprocessor has means.
+        where (str): Place of the network in the config.
+        preprocessor (dict): Config of its data preprocessor; {} for none.
     """
 
     heads: list[tuple[str, dict]] = field(default_factory=list)
     num_classes: int | None = None
     ignore_index: int | None = None
     channels: int = 3
+    where: str = 'model'
+    preprocessor: dict = field(default_factory=dict)
 
 
 def model_settings(cfg: Config) -> ModelSettings:
@@ -48,7 +54,9 @@ def model_settings(cfg: Config) -> ModelSettings:
         head = settings.heads[0][1]
         settings.num_classes = head.get('num_classes')
         settings.ignore_index = head.get('ignore_index', 255)
-    means = (model.get('data_preprocessor') or {}).get('mean')
+    settings.where = where
+    settings.preprocessor = dict(model.get('data_preprocessor') or {})
+    means = settings.preprocessor.get('mean')
     settings.channels = len(means) if means else 3
     return settings
 
@@ -77,10 +85,13 @@ def check_settings(cfg: Config, sources: list[Source],
     """
     problems: dict[tuple, Problem] = {}
     for source in sources:
-        found = [*_classes(source, settings), *_reduce_zero_label(source),
-                 *_ignore_index(cfg, source, settings)]
+        found = [*_classes(source, settings), *_background(source),
+                 *_reduce_zero_label(source), *_ignore_index(cfg, source, settings)]
         for problem in found:
-            problems.setdefault((problem.kind, problem.file), problem)
+            # splits mostly share their classes
+            same = (problem.value if problem.kind == 'background-unknown'
+                    else problem.file)
+            problems.setdefault((problem.kind, same), problem)
     return list(problems.values())
 
 
@@ -108,10 +119,30 @@ def _classes(source: Source, settings: ModelSettings) -> Iterator[Problem]:
                 f'leave {place}.out_channels away')
 
 
+def _background(source: Source) -> Iterator[Problem]:
+    option = f'{source.where}.metainfo.background'
+    if not source.classes:
+        return
+    try:
+        background_class(source.classes, source.background)
+    except ValueError:
+        yield Problem(
+            'background-is-no-class', 'error', source.split, option,
+            repr(source.background), f'one of {", ".join(source.classes)}, or None for '
+            'a set without background', f'set {option} to the position of a class')
+        return
+    if source.background_unknown:
+        yield Problem(
+            'background-unknown', 'warning', '', option,
+            f'not set, and none of {listed(source.classes)} is known as one',
+            f'a class called {KNOWN[0]} or {KNOWN[1]}, or its position here',
+            f'set {source.where}.metainfo=dict(background=K), {source.classes[0]} is '
+            '0, or background=None if every class is to be drawn, counted and graded')
+
+
 def _reduce_zero_label(source: Source) -> Iterator[Problem]:
     option = f'{source.where}.reduce_zero_label'
-    if source.reduce_zero_label and any(
-            'background' in str(name).lower() for name in source.classes):
+    if source.reduce_zero_label and source.background_index is not None:
         first = source.classes[0]
         yield Problem(
             'reduce-zero-label', 'error', source.split, option,

@@ -88,7 +88,8 @@ def grey_among_colours(split: str, facts: list[PairFacts]) -> Iterator[Problem]:
                 'channels')
 
 
-def pick_sound(facts: list[PairFacts], classes: tuple) -> list[tuple[str, str]]:
+def pick_sound(facts: list[PairFacts], classes: tuple,
+               background: int | None) -> list[tuple[str, str]]:
     """A few pairs that show every class between them."""
     # imported here, as drawing is not needed to check
     from fastsegformer_mm.visualization import pick_samples
@@ -97,8 +98,6 @@ def pick_sound(facts: list[PairFacts], classes: tuple) -> list[tuple[str, str]]:
     candidates = facts[::step]
     if not candidates or not classes:
         return []
-    names = [str(name).lower() for name in classes]
-    background = names.index('background') if 'background' in names else None
     counts = [fact.counts[:len(classes)] for fact in candidates]
     chosen = pick_samples(counts, SAMPLES, background)
     return [(candidates[k].image, candidates[k].label) for k in chosen]

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS, DefaultScope, Registry
 from mmseg.datasets import BaseSegDataset
 
+from fastsegformer_mm.utils.background import AUTO, background_class
+
 from ..navel_orange import NavelOrangeDataset
 from ..neu_seg import NEUSegDataset
 from .report import Problem
@@ -40,11 +42,15 @@ class Source:
         records (list, optional): (image, label or None) of a data set that makes
             its own list; None: listing is as that of BaseSegDataset.
         classes (tuple[str, ...]), palette (list): Names and colours.
+        background (str | int | None): Which class is no object, as the metainfo has
+            it; 'auto' where it says nothing.
         own_palette (bool): Whether the colours are those of the class ``name``.
         label_map (dict, optional), reduce_zero_label (bool), ignore_index (int):
             As the data set has them.
         image_step, label_step (dict, optional): Config of the loading steps of its
             pipeline; None where it has none.
+        label_steps (list[tuple[str, dict]]): Place and config of the steps behind the
+            loading of labels, those of wrappers of the data set, too.
         not_understood (str): Why its pixels cannot be looked at; '' if they can.
     """
 
@@ -63,13 +69,31 @@ class Source:
     records: list | None = None
     classes: tuple[str, ...] = ()
     palette: list = field(default_factory=list)
+    background: str | int | None = AUTO
     own_palette: bool = False
     label_map: dict | None = None
     reduce_zero_label: bool = False
     ignore_index: int = 255
     image_step: dict | None = None
     label_step: dict | None = None
+    label_steps: list[tuple[str, dict]] = field(default_factory=list)
     not_understood: str = ''
+
+    @property
+    def background_index(self) -> int | None:
+        """Index of the background; None where none is known."""
+        try:
+            return background_class(self.classes, self.background)
+        except ValueError:
+            return None
+
+    @property
+    def background_unknown(self) -> bool:
+        """Whether there may be one, of a name that is not known."""
+        # where 0 is ignored, it is what others have as the background
+        ignored = self.reduce_zero_label or (self.label_map or {}).get(0) == 255
+        return (self.background == AUTO and self.background_index is None
+                and not ignored)
 
 
 def find_sources(cfg: Config, split: str) -> tuple[list[Source], list[Problem]]:
@@ -87,10 +111,13 @@ def find_sources(cfg: Config, split: str) -> tuple[list[Source], list[Problem]]:
     # the config's own, whatever another one has left behind in this process
     scope = cfg.get('default_scope') or 'mmseg'
     sources, problems = [], []
-    for place, leaf in _unwrap(cfg[f'{split}_dataloader']['dataset'], where):
+    for place, leaf, outer in _unwrap(cfg[f'{split}_dataloader']['dataset'], where):
         try:
             with DefaultScope.overwrite_default_scope(scope):
-                sources.append(_source(leaf, split, place))
+                source = _source(leaf, split, place)
+            if source.label_step is not None:
+                source.label_steps += outer
+            sources.append(source)
         except Exception as error:
             problems.append(Problem(
                 'not-understood', 'warning', split, place,
@@ -100,17 +127,25 @@ def find_sources(cfg: Config, split: str) -> tuple[list[Source], list[Problem]]:
     return sources, problems
 
 
-def _unwrap(config: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """The data sets within wrappers, with their place in the config."""
+def _unwrap(config: Any, where: str, outer: tuple = ()
+            ) -> Iterator[tuple[str, Any, tuple]]:
+    """The data sets within wrappers, their place, and the steps of the wrappers."""
     if not isinstance(config, dict):
-        yield where, config
+        yield where, config, outer
     elif isinstance(config.get('datasets'), (list, tuple)):
         for index, inner in enumerate(config['datasets']):
-            yield from _unwrap(inner, f'{where}.datasets[{index}]')
+            yield from _unwrap(inner, f'{where}.datasets[{index}]', outer)
     elif isinstance(config.get('dataset'), dict):
-        yield from _unwrap(config['dataset'], f'{where}.dataset')
+        steps = _placed(config.get('pipeline') or (), where)
+        yield from _unwrap(config['dataset'], f'{where}.dataset', (*steps, *outer))
     else:
-        yield where, config
+        yield where, config, outer
+
+
+def _placed(pipeline: Any, where: str) -> list[tuple[str, dict]]:
+    """Place and config of the steps of a pipeline."""
+    return [(f'{where}.pipeline[{k}]', dict(step)) for k, step in enumerate(pipeline)
+            if isinstance(step, dict) and 'type' in step]
 
 
 def _name(config: Any) -> str:
@@ -139,6 +174,7 @@ def _source(config: Any, split: str, where: str) -> Source:
         indices=dataset._indices,
         classes=tuple(meta.get('classes') or ()),
         palette=[list(color) for color in meta.get('palette') or ()],
+        background=meta.get('background', AUTO),
         own_palette=bool(meta.get('palette')) and list(
             meta['palette']) == list(cls.METAINFO.get('palette') or ()),
         label_map=getattr(dataset, 'label_map', None),
@@ -202,6 +238,12 @@ def _find_loaders(source: Source, pipeline: Any) -> None:
         source.not_understood = 'no LoadImageFromFile in its pipeline'
     if source.label_step is None:
         source.label_folder = None
+    for place, step in reversed(_placed(pipeline, source.where)):
+        if step == source.label_step:
+            break
+        source.label_steps.insert(0, (place, step))
+    else:
+        source.label_steps = []  # loaded within another step, behind the others
     for step in (source.image_step, source.label_step):
         if step is not None:
             # wrong options are told here, not by each of the processes

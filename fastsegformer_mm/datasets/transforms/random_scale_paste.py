@@ -8,6 +8,12 @@ from mmseg.registry import TRANSFORMS
 from .letter_box import check_size, fitting_size, place
 
 
+def loaded_zero(results: dict) -> int:
+    """What ``LoadAnnotations`` has made of the value 0 in the label file."""
+    value = 255 if results.get('reduce_zero_label') else 0
+    return (results.get('label_map') or {}).get(value, value)
+
+
 @TRANSFORMS.register_module()
 class RandomScalePaste(BaseTransform):
     """Jitter aspect and scale, paste at a random place on a grey canvas.
@@ -42,8 +48,10 @@ class RandomScalePaste(BaseTransform):
         scale_range (tuple[float]): Smallest and largest scale, relative to the
             canvas. Defaults to (0.25, 2.0).
         pad_val (int): Grey value of the canvas, 0 to 255. Defaults to 128.
-        seg_pad_val (int): Label of the canvas. Defaults to 0, background, as in the
-            official code; 255 leaves it out of the loss.
+        seg_pad_val (int, optional): Label of the canvas, as the losses see it.
+            Defaults to None: what 0 in a label file, in the official code the
+            background, is loaded as; so 255, which losses ignore, with the data set's
+            ``reduce_zero_label``, and what ``label_map`` makes of it.
         prob (float): Probability of the jitter. Otherwise the image is fitted into
             the middle of the canvas without it. Defaults to 1.0.
 
@@ -64,7 +72,7 @@ class RandomScalePaste(BaseTransform):
 
     def __init__(self, size: tuple[int, int], aspect_jitter: float = 0.3,
                  scale_range: tuple[float, float] = (0.25, 2.0), pad_val: int = 128,
-                 seg_pad_val: int = 0, prob: float = 1.0) -> None:
+                 seg_pad_val: int | None = None, prob: float = 1.0) -> None:
         self.size = check_size(size)
         if not 0 <= aspect_jitter < 1:
             raise ValueError(f'aspect_jitter={aspect_jitter}, expected 0 <= j < 1')
@@ -107,8 +115,11 @@ class RandomScalePaste(BaseTransform):
                 f"({results.get('img_path', 'no path')}), expected uint8: load it "
                 'with to_float32=False')
         new_size, top, left = self._draw(results['img'].shape[:2])
+        seg_pad_val = self.seg_pad_val
+        if seg_pad_val is None:
+            seg_pad_val = loaded_zero(results)
         place(results, new_size, top, left, self.size, self.pad_val,
-              self.seg_pad_val, interpolation='bicubic', backend='pillow')
+              seg_pad_val, interpolation='bicubic', backend='pillow')
         results['keep_ratio'] = False
         return results
 

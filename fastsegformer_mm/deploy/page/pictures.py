@@ -9,7 +9,7 @@ from PIL import Image
 
 from fastsegformer_mm.deploy.model_card import ModelCard
 from fastsegformer_mm.deploy.prediction.finish import encode_picture
-from fastsegformer_mm.visualization.drawing import background_class, class_colours
+from fastsegformer_mm.visualization.drawing import class_colours
 
 # longer side of a picture that is shown, in pixels
 SHOWN = 1280
@@ -58,9 +58,8 @@ def shown_mask(mask: np.ndarray, card: ModelCard) -> bytes:
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     colours = class_colours(card.palette)
     alpha = [255] * len(colours) + [0] * (256 - len(colours))
-    background = background_class(card.classes)
-    if background is not None:
-        alpha[background] = 0
+    if card.background_index is not None:
+        alpha[card.background_index] = 0
     picture = Image.fromarray(mask, 'L').convert('P')
     picture.putpalette([value for colour in colours for value in colour])
     out = io.BytesIO()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from fastsegformer_mm.visualization.drawing import background_class
+from fastsegformer_mm.utils.background import AUTO, background_class
 
 from ..errors import DeployError
 from .measure import ClassFigures
@@ -107,13 +107,17 @@ class Grading:
         return self.otherwise, []
 
 
-def read_grading(path, classes: Sequence[str]) -> Grading:
+def read_grading(
+    path, classes: Sequence[str], background: str | int | None = AUTO
+) -> Grading:
     """A grading rule from its file; see configs/grading.
 
     Args:
         path (str | Path): A YAML or JSON file.
         classes (Sequence[str]): Of the model. A rule may speak of all of them but
             the background.
+        background (str | int | None): Which class that is, as in
+            :func:`~fastsegformer_mm.utils.background.background_class`.
 
     Raises:
         DeployError: The file is not there or is no grading rule for these classes.
@@ -124,7 +128,7 @@ def read_grading(path, classes: Sequence[str]) -> Grading:
         rule = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DeployError(f'{path}: cannot be read as YAML: {error}') from error
-    background = background_class(classes)
+    background = background_class(classes, background)
     classes = [name for k, name in enumerate(classes) if k != background]
     return _Reader(str(path), tuple(classes)).rule(rule)
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fastsegformer_mm.visualization.drawing import background_class
-
 from ..model_card import ModelCard
 
 
@@ -35,7 +33,7 @@ class ClassFigures:
 
 def defect_classes(card: ModelCard) -> dict[str, int]:
     """Index by name of the classes that are measured: all but the background."""
-    background = background_class(card.classes)
+    background = card.background_index
     return {name: k for k, name in enumerate(card.classes) if k != background}
 
 

@@ -25,12 +25,12 @@ from .run_report import report_bytes, stage_table
 FAILED, USAGE, BROKE_OFF, INTERRUPTED = 1, 2, 3, 130
 
 
-def frame_settings(args: Namespace, classes: Sequence[str]) -> FrameSettings:
+def frame_settings(args: Namespace, card: ModelCard) -> FrameSettings:
     """What is made of a frame, as the options say.
 
     Args:
         args (Namespace): Of ``fastsegformer_cli.options.add_output_options``.
-        classes (Sequence[str]): Of the model.
+        card (ModelCard): Of the model.
 
     Raises:
         DeployError: The grading rule or the masks of the part cannot be used.
@@ -41,7 +41,8 @@ def frame_settings(args: Namespace, classes: Sequence[str]) -> FrameSettings:
         opacity=args.opacity,
         overlay_format=args.overlay_format,
         quality=args.quality,
-        grading=args.grading and read_grading(args.grading, classes),
+        grading=args.grading
+        and read_grading(args.grading, card.classes, card.background),
         parts=args.part_masks and PartMasks(args.part_masks.absolute()),
         min_region=args.min_region,
         max_boxes=args.max_boxes,

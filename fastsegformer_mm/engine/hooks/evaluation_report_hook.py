@@ -15,6 +15,7 @@ from fastsegformer_mm.visualization.evaluation_plots import (
     class_bar_figure,
     confusion_matrix_figure,
 )
+from fastsegformer_mm.visualization.fonts import drawable_names
 
 BARS = {
     'per_class_iou.png': ('IoU', 'mIoU'),
@@ -106,8 +107,8 @@ class EvaluationReportHook(Hook):
             'confusion_matrix.png': confusion_matrix_figure(matrix, names)
         }
         mean_name = 'mean'
-        if metric.exclude_background:
-            mean_name += f' without {names[metric.background_index]}'
+        if metric.left_out is not None:
+            mean_name += f' without {drawable_names(names)[metric.left_out]}'
         for file_name, (column, mean) in BARS.items():
             figures[file_name] = class_bar_figure(
                 [row[column] for row in metric.class_table], names,

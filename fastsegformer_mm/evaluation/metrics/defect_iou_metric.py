@@ -12,6 +12,8 @@ from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from fastsegformer_mm.utils.background import background_of, listed
+
 from .confusion_matrix import class_figures, confusion_matrix
 
 
@@ -56,6 +58,7 @@ class DefectIoUMetric(IoUMetric):
       ``IoU``, ``PA/Recall``, ``Precision``, ``Dice`` and ``Fscore`` where asked
       for, and ``Pixels`` (the class's share of the labelled pixels, percent).
     * ``summary`` (dict): the means, without ``prefix``.
+    * ``left_out`` (int): with ``exclude_background`` the class that was; else None.
 
     Args:
         ignore_index (int): Label value that is left out. Defaults to 255.
@@ -68,8 +71,9 @@ class DefectIoUMetric(IoUMetric):
         exclude_background (bool): Leave the background out of the means. The
             table still lists it, and aAcc stays over all pixels. Defaults to
             False.
-        background_index (int): The class that ``exclude_background`` leaves out.
-            Defaults to 0.
+        background_index (int, optional): The class that ``exclude_background`` leaves
+            out. Defaults to None: the background of the data set, by
+            ``metainfo.background`` or a known name, and class 0 where none is known.
         absent (str): What an undefined figure of a class counts: ``'skip'``
             leaves it out of that mean (nan in the table), ``'zero'`` counts it
             as 0. Defaults to 'skip'.
@@ -112,7 +116,7 @@ class DefectIoUMetric(IoUMetric):
                  nan_to_num: float | None = None,
                  beta: float = 1,
                  exclude_background: bool = False,
-                 background_index: int = 0,
+                 background_index: int | None = None,
                  absent: str = 'skip',
                  collect_device: str = 'gpu',
                  output_dir: str | None = None,
@@ -150,6 +154,7 @@ class DefectIoUMetric(IoUMetric):
             prefix=prefix)
         self.exclude_background = exclude_background
         self.background_index = background_index
+        self.left_out: int | None = None
         self.absent = absent
         self._saved: dict[str, str] = {}
         self.confusion_matrix: np.ndarray | None = None
@@ -252,7 +257,8 @@ class DefectIoUMetric(IoUMetric):
             figures = {
                 k: np.nan_to_num(v, nan=self.nan_to_num) for k, v in figures.items()
             }
-        kept = self._averaged_classes(names)
+        self.left_out = self._left_out(names) if self.exclude_background else None
+        kept = [i for i in range(len(names)) if i != self.left_out]
 
         total = max(matrix.sum(), 1)
         means = {'aAcc': matrix.trace() / total if matrix.any() else np.nan}
@@ -277,15 +283,24 @@ class DefectIoUMetric(IoUMetric):
         }
         return dict(self.summary)
 
-    def _averaged_classes(self, names: list[str]) -> list[int]:
-        """Indices of the classes that the means are taken over."""
-        if not self.exclude_background:
-            return list(range(len(names)))
-        if not 0 <= self.background_index < len(names):
+    def _left_out(self, names: list[str]) -> int:
+        """Index of the class that is left out of the means."""
+        index = self.background_index
+        if index is None:
+            index = background_of(self.dataset_meta)
+        if index is None:
+            print_log(
+                f'exclude_background=True leaves out class 0 ({names[0]}): none of '
+                f'{listed(names)} is known as the background; give its position by '
+                'background_index, or metainfo=dict(background=K) of the data set',
+                'current', logging.WARNING)
+            # said once, not after every epoch
+            index = self.background_index = 0
+        if not 0 <= index < len(names):
             raise ValueError(
-                f'background_index={self.background_index}, expected 0 to '
-                f'{len(names) - 1}: the data set has {len(names)} classes, {names}')
-        return [i for i in range(len(names)) if i != self.background_index]
+                f'background_index={index}, expected 0 to {len(names) - 1}: the data '
+                f'set has {len(names)} classes, {names}')
+        return index
 
     def _log_table(self, matrix: np.ndarray, names: list[str], kept: list[int],
                    logger: MMLogger) -> None:
@@ -293,10 +308,10 @@ class DefectIoUMetric(IoUMetric):
         for name, *values in (row.values() for row in self.class_table):
             table.add_row([name, *(f'{value:.2f}' for value in values)])
         print_log(f'per class results, percent:\n{table.get_string()}', logger)
-        if self.exclude_background:
+        if self.left_out is not None:
             print_log(
                 f'the means are over {", ".join(names[i] for i in kept)}; '
-                f'{names[self.background_index]} is left out', logger)
+                f'{names[self.left_out]} is left out', logger)
         present = matrix.sum(axis=0) + matrix.sum(axis=1) > 0
         absent = [names[i] for i in kept if not present[i]]
         if absent:

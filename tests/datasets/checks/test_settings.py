@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from fastsegformer_mm.datasets.checks import Problem, check_dataset, splits_of
+from fastsegformer_mm.datasets.checks.pad_values import check_pad_values
 from fastsegformer_mm.datasets.checks.settings import check_settings, model_settings
 from fastsegformer_mm.datasets.checks.sources import find_sources
 
@@ -30,11 +32,21 @@ def brief(problems):
 
 
 def test_every_config_of_ours_fits():
-    checked = 0
+    checked, seen = 0, set()
     for path in CONFIGS:
         cfg = Config.fromfile(path)
         if splits_of(cfg) and 'model' in cfg:
-            assert check(cfg, *splits_of(cfg)) == [], path.name
+            sources = [s for split in splits_of(cfg)
+                       for s in find_sources(cfg, split)[0]]
+            settings = model_settings(cfg)
+            assert check_settings(cfg, sources, settings) == [], path.name
+            # what pipelines fill labels with; most have the same steps
+            steps = repr([(s.label_steps, s.classes, s.background, s.reduce_zero_label)
+                          for s in sources] + [settings.preprocessor])
+            if steps not in seen:
+                seen.add(steps)
+                with DefaultScope.overwrite_default_scope('mmseg'):
+                    assert list(check_pad_values(sources, settings)) == [], path.name
             assert model_settings(cfg).num_classes is not None, path.name
             checked += 1
     assert checked > 90
@@ -88,6 +100,34 @@ def test_without_classes(tmp_path):
         'classes-missing', 'error', 'train', 'train_dataloader.dataset.metainfo',
         'no classes')]
     assert report.splits['train'].checked == 2
+
+
+@pytest.mark.parametrize(('background', 'found'), [
+    ({}, [('background-unknown', 'warning', '',
+           'train_dataloader.dataset.metainfo.background',
+           'not set, and none of sound, scar is known as one')]),
+    ({'background': 0}, []), ({'background': 'sound'}, []), ({'background': None}, []),
+    ({'background': 5}, [
+        ('background-is-no-class', 'error', split,
+         f'{split}_dataloader.dataset.metainfo.background', '5')
+        for split in ('train', 'val')])])
+def test_background(tmp_path, background, found):
+    cfg = config(tmp_path, 'mine', metainfo=dict(
+        classes=('sound', 'scar'), palette=[[0, 0, 0], [1, 1, 1]], **background))
+    # one line for splits of the same classes
+    problems = check(cfg, 'train', 'val')
+    assert brief(problems) == found
+    if not background:
+        assert problems[0].way_out.startswith(
+            'set train_dataloader.dataset.metainfo=dict(background=K), sound is 0, or')
+
+
+@pytest.mark.parametrize('name', ['背景', '_background_', 'bg'])
+def test_background_of_known_names(tmp_path, name):
+    meta = dict(classes=(name, 'scar'), palette=[[0, 0, 0], [1, 1, 1]])
+    assert check(config(tmp_path, 'mine', metainfo=meta), 'train', 'val') == []
+    [problem] = check(config(tmp_path, 'mine', metainfo=meta, reduce_zero_label=True))
+    assert problem.kind == 'reduce-zero-label'
 
 
 def test_reduce_zero_label_with_a_background(tmp_path):

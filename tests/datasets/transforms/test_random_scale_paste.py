@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mmcv.transforms.utils import cache_random_params
 from mmengine.runner import set_random_seed
-from mmseg.datasets.transforms import PackSegInputs
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
@@ -147,7 +147,7 @@ def test_canvas_values_and_their_place():
 def test_defaults_are_the_official_ones():
     assert repr(RandomScalePaste((224, 320))) == (
         'RandomScalePaste(size=(224, 320), aspect_jitter=0.3, '
-        'scale_range=(0.25, 2.0), pad_val=128, seg_pad_val=0, prob=1.0)')
+        'scale_range=(0.25, 2.0), pad_val=128, seg_pad_val=None, prob=1.0)')
 
 
 @pytest.mark.parametrize('shape', [(1000, 2), (2, 1000), (1, 1), (7, 5)])
@@ -206,3 +206,21 @@ def test_float_image_is_refused():
     with pytest.raises(TypeError, match=r'float32 \(a\.jpg\), expected uint8'):
         RandomScalePaste((8, 8))(
             {'img': np.zeros((4, 4, 3), np.float32), 'img_path': 'a.jpg'})
+
+
+@pytest.mark.parametrize(('loaded', 'value'), [
+    ({}, 0), (dict(reduce_zero_label=False, label_map=None), 0),
+    (dict(reduce_zero_label=True), 255),
+    (dict(label_map={0: 255, 1: 1, 2: 0}), 255), (dict(label_map={0: 2, 2: 0}), 2),
+    (dict(reduce_zero_label=True, label_map={0: 1, 1: 0}), 255)])
+def test_canvas_is_what_zero_in_the_label_is_loaded_as(tmp_path, loaded, value):
+    path = tmp_path / 'label.png'
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
+    loaded = dict(dict(reduce_zero_label=False, label_map=None), **loaded)
+    label = LoadAnnotations()(dict(
+        seg_map_path=str(path), seg_fields=[], **loaded))['gt_seg_map']
+    assert (label == value).all()
+    results = dict(img=np.zeros((8, 8, 3), np.uint8), gt_seg_map=label,
+                   seg_fields=['gt_seg_map'], **loaded)
+    out = RandomScalePaste((32, 32), scale_range=(0.5, 0.5))(results)
+    assert (out['gt_seg_map'] == value).all()
