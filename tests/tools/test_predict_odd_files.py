@@ -1,5 +1,6 @@
 """One odd file never ends a run: it is named, the others are done, so is a restart."""
 
+import io
 import json
 import os
 import runpy
@@ -231,6 +232,16 @@ def test_folders_that_are_no_utf8(photos, tmp_path, capsys):
         r'\xb3\xc8/z.png',
     ]
     assert sources(tmp_path / 'out') == ['photos/a.png', 'photos/z.png']
+
+
+def test_consoles_of_another_character_set(photos, tmp_path, monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(content, 'ascii'))
+    out = tmp_path / '橙'
+    assert run('m', photos, '--out', out) == 0
+    sys.stdout.flush()
+    assert rb'2 frames into ' in content.getvalue()
+    assert rb'\u6a59' in content.getvalue()
 
 
 def test_the_same_by_workers(photos, tmp_path):

@@ -1,5 +1,6 @@
 """What the tools of predictions do with their options, and at their end."""
 
+import contextlib
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -130,6 +131,9 @@ def finish(outcome: Outcome, report: dict, folder: RunFolder) -> int:
         folder.write(REPORT, report_bytes(report))
     except OSError as error:
         outcome.error = outcome.error or error
+    # a console or log file of another character set
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(errors='backslashreplace')
     console = Console() if sys.stdout.isatty() else Console(width=120)
     if outcome.frames:
         console.print(stage_table(report))

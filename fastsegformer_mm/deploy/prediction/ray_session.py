@@ -132,7 +132,7 @@ def _start(ray, options):
             # Ray would try for many minutes
             socket.create_connection((host, int(port)), 10).close()
         ray.init(log_to_driver=False, configure_logging=False, **options)
-    except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # where it times out, Ray raises no other
         reason = ' '.join(str(error).split())
         if address == 'local':
             raise DeployError(f'Ray could not be started here: {reason}') from error
