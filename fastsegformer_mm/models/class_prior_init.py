@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from mmengine.model import NormalInit
-from mmengine.registry import WEIGHT_INITIALIZERS
+from mmseg.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
 
@@ -32,11 +32,12 @@ class ClassPriorInit(NormalInit):
     Example:
         >>> from mmengine.model import initialize
         >>> conv = nn.Conv2d(8, 2, 1)
-        >>> initialize(conv, dict(type='ClassPrior', prior=[9, 1], layer='Conv2d'))
+        >>> initialize(
+        ...     conv, dict(type='mmseg.ClassPrior', prior=[9, 1], layer='Conv2d'))
         >>> conv.bias.softmax(0)
         tensor([0.9000, 0.1000], grad_fn=<SoftmaxBackward0>)
 
-        In the config of a head::
+        In the config of a head, whose ``default_scope`` is 'mmseg'::
 
             init_cfg=dict(
                 type='Normal', std=0.01,

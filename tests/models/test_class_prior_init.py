@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.model import initialize
+from mmengine.registry import WEIGHT_INITIALIZERS, init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -24,7 +25,8 @@ def head(prior):
             'init_cfg': {
                 'type': 'Normal',
                 'std': 0.01,
-                'override': {'name': 'conv_seg', 'type': 'ClassPrior', 'prior': prior},
+                'override': {
+                    'name': 'conv_seg', 'type': 'mmseg.ClassPrior', 'prior': prior},
             },
         }
     )
@@ -39,11 +41,21 @@ def test_any_head_by_config():
     assert model.conv_seg.weight.std().item() == pytest.approx(0.01, rel=0.4)
 
 
+def test_named_as_in_a_config():
+    """The default scope says whose it is; MMEngine's own registry has none."""
+    init_default_scope('mmseg')
+    model = nn.Conv2d(3, 2, 1)
+    initialize(model, {'type': 'ClassPrior', 'prior': [3, 1], 'layer': 'Conv2d'})
+    assert model.bias.softmax(0).tolist() == pytest.approx([0.75, 0.25])
+    assert 'ClassPrior' not in WEIGHT_INITIALIZERS.module_dict
+
+
 def test_std_and_named_layers():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 500, 3), nn.Linear(400, 2))
     before = model[0].weight.clone()
-    cfg = {'type': 'ClassPrior', 'prior': [3, 1], 'std': 0.5, 'layer': 'Linear'}
+    cfg = {
+        'type': 'mmseg.ClassPrior', 'prior': [3, 1], 'std': 0.5, 'layer': 'Linear'}
     initialize(model, cfg)
     assert model[1].bias.softmax(0).tolist() == pytest.approx([0.75, 0.25])
     assert model[1].weight.std().item() == pytest.approx(0.5, rel=0.1)
