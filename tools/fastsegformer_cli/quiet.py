@@ -6,7 +6,7 @@ shown: other messages of the stack, our own, and all errors.
 """
 
 import logging
-import multiprocessing
+import sys
 import warnings
 
 # Beginnings of messages, by how they are given; where each comes from.
@@ -108,6 +108,6 @@ def _quiet_loggers(logger_class):
     logger_class.__init__ = __init__
 
 
-if multiprocessing.parent_process() is not None:
-    # a worker of a tool, which has imported it anew
+if any('multiprocessing' in word for word in sys.orig_argv[1:4]):
+    # a worker process that a tool has spawned, which imports all anew
     quiet()
