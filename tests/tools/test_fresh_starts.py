@@ -20,7 +20,7 @@ write_images = runpy.run_path(str(ROOT / 'tests/deploy/prediction_cases.py'))[
 ]
 IMAGES = 12
 # seconds in which a process has to end; on two idle cores it takes five to ten
-LIMIT = 300
+LIMIT = 600
 
 # OpenVINO's binding asks for NumPy's version within the initialiser of a C++ static, at
 # the first input: while that sleeps, another thread waits there, and holds the GIL
