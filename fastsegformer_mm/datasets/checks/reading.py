@@ -20,6 +20,9 @@ from .report import Problem
 from .settings import ModelSettings
 from .sources import Source
 
+# to import the stack takes a process about as long as to read so many pairs
+PAIRS_A_PROCESS = 250
+
 # index of the source, image, label
 Job = tuple[int, str, str | None]
 
@@ -219,7 +222,8 @@ def read_pairs(jobs: list[Job], sources: list[Source], settings: ModelSettings,
         jobs (list[Job]): Index of the source, image and label of each.
         sources (list[Source]): The data sets.
         settings (ModelSettings): What the network expects.
-        processes (int): How many at once; 1 stays in this one. Defaults to 1.
+        processes (int): How many at once at most, one for 250 pairs each; 1 stays in
+            this one. Defaults to 1.
         scope (str): Default scope of the registries. Defaults to 'mmseg'.
         imports (dict, optional): The config's ``custom_imports``, which each process
             has to repeat.
@@ -227,10 +231,10 @@ def read_pairs(jobs: list[Job], sources: list[Source], settings: ModelSettings,
     Yields:
         PairFacts: The same whatever ``processes`` is.
     """
-    if processes == 1 or len(jobs) < 2:
+    processes = min(processes, -(-len(jobs) // PAIRS_A_PROCESS))
+    if processes <= 1:
         yield from map(PairReader(sources, settings), jobs)
         return
-    processes = min(processes, len(jobs))
     # threads of PyTorch and OpenCV do not survive a fork
     with ProcessPoolExecutor(
             processes, multiprocessing.get_context('spawn'), _start_worker,

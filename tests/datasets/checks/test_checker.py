@@ -19,6 +19,7 @@ from fastsegformer_mm.datasets.checks import (
     DatasetReport,
     Problem,
     check_dataset,
+    reading,
 )
 from fastsegformer_mm.datasets.checks.console import (
     print_report,
@@ -207,7 +208,8 @@ def summaries(report):
             for name, split in report.splits.items()}
 
 
-def test_processes_find_the_same(tmp_path):
+def test_processes_find_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, 'PAIRS_A_PROCESS', 5)
     cfg = faulty(tmp_path)
     alone = check_dataset(cfg)
     assert [p.kind for p in alone.problems] == [
