@@ -61,6 +61,22 @@ def test_mmsegmentation_without_mmcvs_operators():
     assert "ModuleNotFoundError: No module named 'mmcv._ext'" in result.stderr
 
 
+def test_tools_import_this_package_before_mmsegmentation():
+    """Which upstream's with mmcv-lite needs; only its registry imports by itself."""
+    mmseg = re.compile(r'(import|from) mmseg\.(?!registry)')
+    ours = re.compile(r'(import|from) (fastsegformer_mm|robust_training)')
+    seen = []
+    for path in sorted(ROOT.glob('tools/**/*.py')):
+        text = path.read_text(encoding='utf-8')
+        found = mmseg.search(text)
+        if found:
+            seen.append(path.name)
+            first = ours.search(text)
+            assert first, path
+            assert first.start() < found.start(), path
+    assert seen == ['overlay_sheet.py', 'color_masks_to_index.py']
+
+
 def test_stand_ins_for_mmcvs_operators():
     image = torch.arange(4.0).reshape(1, 1, 2, 2)
     points = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]])

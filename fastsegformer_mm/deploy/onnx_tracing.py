@@ -21,7 +21,9 @@ def trace_to_onnx(network, inputs: tuple, file, **settings) -> None:
         **settings: Of ``torch.onnx.export``. An ``opset_version`` that this torch
             does not write yet is lowered to its newest.
     """
-    newest = torch.onnx._constants.ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET
+    # torch 2.0 knows later ones in part
+    constants = torch.onnx._constants
+    newest = getattr(constants, 'ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET', 17)
     if 'opset_version' in settings:
         settings['opset_version'] = min(settings['opset_version'], newest)
     settings.update(dict.fromkeys(_CHOICE, False))

@@ -7,22 +7,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.overrides import TorchFunctionMode
-from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
-
-# PyTorch's formulas, {operator: function of tensors, from torch 2.2 on}
-FORMULAS = getattr(flop_counter, 'flop_registry', None)
-if FORMULAS is None:
-
-    def _of_tensors(formula):
-        def count(*args, out_val, **kwargs):
-            shapes = tree_map(flop_counter.get_shape, (args, kwargs, out_val))
-            return formula(*shapes[0], **shapes[1], out_shape=shapes[2])
-
-        return count
-
-    FORMULAS = {k: _of_tensors(v) for k, v in flop_counter.flop_mapping.items()}
 
 OTHER = '(between the parts)'
 
@@ -97,6 +83,7 @@ class MacCounter(TorchDispatchMode):
         self._parts = parts
         self._model = model
         self._weights = {_storage(p) for p in model.parameters()}
+        self._formulas = _formulas()
 
     @contextmanager
     def counting(self):
@@ -114,12 +101,12 @@ class MacCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         operator, part = func._overloadpacket, self._running[-1]
-        if operator in FORMULAS:
+        if operator in self._formulas:
             is_layer = any(
                 isinstance(a, torch.Tensor) and _storage(a) in self._weights
                 for a in args
             )
-            macs = FORMULAS[operator](*args, **kwargs, out_val=out) // 2
+            macs = self._formulas[operator](*args, **kwargs, out_val=out) // 2
             (self.weight_macs if is_layer else self.attention_macs)[part] += macs
         # a map of odd size was halved upwards
         elif operator in DOUBLINGS and all(
@@ -164,6 +151,28 @@ class MacCounter(TorchDispatchMode):
             for module in part.modules():
                 yield module.register_forward_pre_hook(enter(name))
                 yield module.register_forward_hook(leave)
+
+
+def _formulas():
+    """PyTorch's, {operator: function of its arguments and of out_val}."""
+    try:
+        from torch.utils import flop_counter
+    except ImportError as error:
+        raise RuntimeError(
+            f'torch {torch.__version__} has no formulas of operators to count MACs '
+            'by (torch.utils.flop_counter): take torch >= 2.1'
+        ) from error
+    if hasattr(flop_counter, 'flop_registry'):
+        return flop_counter.flop_registry
+
+    def of_tensors(formula):  # before torch 2.2 they take shapes
+        def count(*args, out_val, **kwargs):
+            shapes = tree_map(flop_counter.get_shape, (args, kwargs, out_val))
+            return formula(*shapes[0], **shapes[1], out_shape=shapes[2])
+
+        return count
+
+    return {k: of_tensors(v) for k, v in flop_counter.flop_mapping.items()}
 
 
 def _storage(tensor):

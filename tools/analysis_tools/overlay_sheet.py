@@ -173,13 +173,16 @@ def main():
         if not Path(path).is_file():
             sys.exit(f'error: {path}: no such file')
     quiet()
+    # with it init_model reads the checkpoint safely; with mmcv-lite it comes first
+    import robust_training  # noqa: F401
+
+    # isort: split
     import mmcv
     import torch
     from mmengine import Config
     from mmengine.registry import init_default_scope
     from mmseg.apis import inference_model, init_model
 
-    import robust_training  # noqa: F401 - init_model reads the checkpoint safely
     from fastsegformer_mm.utils.background import background_of
     from fastsegformer_mm.utils.names import escaped
     from fastsegformer_mm.visualization import overlay_sheet

@@ -88,12 +88,14 @@ def parse_color(text: str) -> tuple:
 def registered_palette(name: str) -> list:
     """Colours of a dataset registered with MMSegmentation."""
     # Imported here, as colours given by hand need none of these; the first and the
-    # last register the datasets.
+    # second register the datasets. With mmcv-lite ours comes first.
     quiet()
+    import fastsegformer_mm
+
+    # isort: split
     import mmseg.datasets
     from mmseg.registry import DATASETS
 
-    import fastsegformer_mm
     dataset = DATASETS.get(name)
     palette = getattr(dataset, 'METAINFO', {}).get('palette')
     if not palette:

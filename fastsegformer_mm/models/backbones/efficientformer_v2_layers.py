@@ -1,5 +1,6 @@
 """The layers of EfficientFormerV2, under the official names."""
 
+import inspect
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -264,6 +265,11 @@ class Block(nn.Module):
         self.mlp = FeedForward(channels, int(channels * mlp_ratio), norm_cfg)
         self.layer_scale_2 = nn.Parameter(torch.full((channels, 1, 1), 1e-5))
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        if with_cp and 'context_fn' not in inspect.signature(checkpoint).parameters:
+            raise ValueError(
+                f'with_cp=True needs torch >= 2.1, found {torch.__version__}: '
+                'set with_cp=False'
+            )
         self.with_cp = with_cp
 
     def _forward(self, x):
