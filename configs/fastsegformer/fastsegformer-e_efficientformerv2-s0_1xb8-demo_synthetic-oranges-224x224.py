@@ -1,5 +1,5 @@
 # A demonstration: from scratch on synthetic oranges, about 5 minutes on 2 CPU
-# cores. tools/dataset_converters/make_synthetic_oranges.py makes the images.
+# cores. fastsegformer synthetic-oranges makes the images.
 _base_ = [
     '../_base_/models/fastsegformer-e.py',
     '../_base_/datasets/navel_orange_224x224.py',

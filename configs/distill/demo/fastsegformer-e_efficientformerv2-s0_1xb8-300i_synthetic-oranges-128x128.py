@@ -1,5 +1,5 @@
 # The demonstration's student alone, on synthetic oranges:
-# tools/dataset_converters/make_synthetic_oranges.py makes the images.
+# fastsegformer synthetic-oranges makes the images.
 _base_ = [
     '../../_base_/models/fastsegformer-e.py',
     '../../_base_/datasets/navel_orange_224x224.py',

@@ -1,6 +1,6 @@
 # SegFormer-B2 teaches SegFormer-B0 on NEU-Seg, at a size for a CPU: 300 iterations of
 # 8 images of 112x112 for every method. Compared by
-#   python tools/analysis_tools/compare_distillation.py THIS_FILE
+#   fastsegformer compare-distillation THIS_FILE
 #
 # All but `alone` compare maps of the same images, (student, teacher):
 #   logits   4 channels, 28x28              decode_head.conv_seg
