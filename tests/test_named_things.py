@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fastsegformer_cli.commands import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = [p for p in ROOT.glob('projects/*') if (p / p.name).is_dir()]
 SOURCES = sorted(
@@ -20,6 +22,7 @@ PACKAGES = '|'.join(['fastsegformer_mm', *(p.name for p in PROJECTS)])
 TOOL = re.compile(r'\btools/[\w/]+\.py\b')
 MODULE = re.compile(rf'(?<![\w/.])(?:{PACKAGES})(?:\.[A-Za-z_]\w*)+')
 COMMAND = re.compile(r'\bpython -m ([a-z_][\w.]*\w)')
+SUBCOMMAND = re.compile(r'(?:^|\n|`) *fastsegformer ([a-z][a-z-]+)')
 # of a command that is spoken of, not of ours
 OTHERS = ('pip', 'mim', 'torch.distributed.run')
 
@@ -79,3 +82,9 @@ def test_exists(pattern):
         if not right:
             wrong.append(f'{place} names {name}')
     assert wrong == []
+
+
+def test_subcommands():
+    found = named(SUBCOMMAND)
+    assert {'predict', 'export', 'check-data'} <= set(found)
+    assert {name: place for name, place in found.items() if name not in COMMANDS} == {}
