@@ -15,6 +15,7 @@ from mmengine.config import Config
 from fastsegformer_mm.deploy import DefectSegmentor
 from fastsegformer_mm.deploy import quantization as quantization_module
 from fastsegformer_mm.deploy.backends.artefact import read_card
+from fastsegformer_mm.deploy.backends.openvino_core import openvino_core
 from fastsegformer_mm.deploy.errors import DeployError
 from fastsegformer_mm.deploy.export import (
     ExportOptions,
@@ -245,7 +246,9 @@ def test_int8_of_openvino_is_judged_by_miou(files, tmp_path, monkeypatch):
     assert seen.max_drop == 0.1
     # counted from MMSegmentation's float32, down to the whole artefact as it runs
     assert (seen.trained, seen.miou) == found.miou
-    assert seen.trained != seen.miou
+    # INT8 models compute the rest in bfloat16 where the processor does
+    known = openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    assert (seen.trained != seen.miou) == ('BF16' in known)
     assert found.tolerance == {'miou': 100}
 
 
