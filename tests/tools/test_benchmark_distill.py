@@ -72,9 +72,8 @@ def test_variants_side_by_side(config, tmp_path, monkeypatch, capsys):
         assert len(row['seconds']) == 3
         assert row['median_seconds'] == sorted(row['seconds'])[1]
         assert row['peak_bytes'] > 100 * 2**20
-    # the same weights and images: only rounding tells them apart
+    # the same weights and images: rounding alone may tell them apart
     assert naive['losses']['loss'] == pytest.approx(fused['losses']['loss'], rel=1e-4)
-    assert naive['losses'] != fused['losses']
     text = capsys.readouterr().out
     assert 'naive' in text
     assert '1.00x' in text
