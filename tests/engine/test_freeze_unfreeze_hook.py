@@ -19,10 +19,13 @@ from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.runner import Runner
-from mmseg.models.backbones import ResNet
 from torch import nn
 
 import fastsegformer_mm
+
+# isort: split
+from mmseg.models.backbones import ResNet
+
 from fastsegformer_mm.engine.hooks.freeze_unfreeze_hook import FreezeUnfreezeHook
 
 

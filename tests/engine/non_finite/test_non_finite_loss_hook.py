@@ -4,8 +4,9 @@ import copy
 import math
 import re
 import runpy
+import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -222,8 +223,12 @@ def test_refuses(kwargs, message):
         NonFiniteLossHook(**kwargs)
 
 
-def test_compiled(tmp_path):
+def test_compiled(tmp_path, monkeypatch):
     """What the hook does is not made a part of the compiled step."""
+    # where the compiler of torch before 2.3 looks the model's globals up
+    module = ModuleType(run.__module__)
+    vars(module).update(vars(tiny))
+    monkeypatch.setitem(sys.modules, run.__module__, module)
     kwargs = dict(compile=dict(backend='eager'), model=dict(drop=0.0))
     ours = run(tmp_path / 'a', [1, -2, 3], SKIP, **kwargs)
     assert same(state(ours), state(run(tmp_path / 'b', [1, 3], model=dict(drop=0.0))))

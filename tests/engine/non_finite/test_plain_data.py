@@ -9,16 +9,6 @@ from mmseg.structures import SegDataSample
 from fastsegformer_mm.engine.non_finite.plain_data import from_plain, to_plain
 
 
-@pytest.fixture
-def nothing_allowed():
-    """No class that weights_only does not know by itself."""
-    known = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    yield
-    torch.serialization.clear_safe_globals()
-    torch.serialization.add_safe_globals(known)
-
-
 def through_file(value, path):
     torch.save(value, path)
     return torch.load(path, weights_only=True)
