@@ -80,7 +80,7 @@ class WheelWithMim(bdist_wheel):
 
 def version() -> str:
     scope = {}
-    exec((ROOT / NAME / 'version.py').read_text(), scope)
+    exec((ROOT / NAME / 'version.py').read_text(encoding='utf-8'), scope)
     return scope['__version__']
 
 

@@ -283,7 +283,7 @@ def machine(device: str, threads: int) -> dict:
     else:
         name = platform.processor()
         with contextlib.suppress(OSError, IndexError):
-            info = Path('/proc/cpuinfo').read_text()
+            info = Path('/proc/cpuinfo').read_text('utf-8')
             name = info.split('model name')[1].split('\n')[0].strip('\t: ')
     return {
         'device': name,

@@ -16,7 +16,7 @@ def reset_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     else:
         with contextlib.suppress(OSError):
-            Path('/proc/self/clear_refs').write_text('5')
+            Path('/proc/self/clear_refs').write_text('5', 'utf-8')
 
 
 def read_peak(device: torch.device) -> int:
@@ -29,7 +29,7 @@ def read_peak(device: torch.device) -> int:
     if device.type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
     try:
-        status = Path('/proc/self/status').read_text()
+        status = Path('/proc/self/status').read_text('utf-8')
         return int(status.split('VmHWM:')[1].split()[0]) * 1024
     except (OSError, IndexError):
         return _process_peak()

@@ -321,7 +321,7 @@ class TestConversion:
 
     def test_what_tracing_refuses(self, monkeypatch):
         """Pooling into bins that do not divide the size."""
-        network = nn.AdaptiveAvgPool2d((2, 3))
+        network = nn.Sequential(nn.AdaptiveAvgPool2d((2, 3)))
         image = np.float32(np.random.default_rng(0).normal(size=(1, 3, 7, 8)))
         with pytest.raises(RuntimeError, match='adaptive'):
             trace_to_onnx(network, (torch.from_numpy(image),), io.BytesIO())

@@ -6,6 +6,7 @@ writes into FOLDER, and ends with the error of the first that fails.
 """
 
 import importlib
+import os
 import pkgutil
 import runpy
 import shutil
@@ -28,10 +29,11 @@ TOOLS = sorted(
 def import_everything() -> int:
     """Number of modules."""
     count = 0
-    for package in ('fastsegformer_mm', *PROJECTS):
+    for package in ('fastsegformer_mm', 'fastsegformer_cli', *PROJECTS):
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f'{package}.'):
-            importlib.import_module(module.name)
+            if not module.name.endswith('.__main__'):
+                importlib.import_module(module.name)
             count += 1
     return count
 
@@ -102,17 +104,19 @@ def check(folder):
     assert run('analysis_tools/browse_dataset.py', config, '--out', sheet) == 0
 
 
-def end_a_process(folder):
-    """By taskkill, of which there is a stand-in."""
-    import os
-
-    from fastsegformer_mm.utils import processes
-
+def provide_taskkill(folder):
+    """A stand-in for the command by which processes are ended."""
     command = folder / 'bin/taskkill'
     command.parent.mkdir()
     command.write_text('#!/bin/sh\n[ "$*" = "/F /T /PID $4" ] && kill -9 "$4"\n')
     command.chmod(0o755)
     os.environ['PATH'] = f'{command.parent}{os.pathsep}{os.environ["PATH"]}'
+
+
+def end_a_process(folder):
+    """By taskkill."""
+    from fastsegformer_cli import processes
+
     process = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)
     processes.end(process)
     assert process.returncode == -9
@@ -127,6 +131,7 @@ def helps(folder):
 if __name__ == '__main__':
     folder = Path(sys.argv[1])
     windows.install()
+    provide_taskkill(folder)
     print(import_everything(), 'modules')
     for job in (helps, prepare_data, check, deploy, end_a_process):
         start = time.perf_counter()

@@ -102,7 +102,9 @@ class Demo:
             + ['--cfg-options', 'default_hooks.logger.interval=10']
             + [*self.options, *options],
         )
-        return Path((folder / 'last_checkpoint').read_text().strip()), seconds
+        # as MMEngine has written it
+        name = (folder / 'last_checkpoint').read_text(encoding='locale')
+        return Path(name.strip()), seconds
 
     def test(self, name, title, config, checkpoint, seconds):
         """Score on the test split, by the network's own config."""
@@ -145,7 +147,7 @@ def latest_metrics(folder):
     files = sorted(folder.rglob('metrics.json'), key=lambda f: f.stat().st_mtime)
     if not files:
         sys.exit(f'error: testing left no metrics.json below {folder}')
-    return json.loads(files[-1].read_text())['metrics']
+    return json.loads(files[-1].read_text(encoding='utf-8'))['metrics']
 
 
 def main():

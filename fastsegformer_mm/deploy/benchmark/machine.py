@@ -66,7 +66,7 @@ def describe_versions() -> dict:
     for name in PACKAGES:
         try:
             module = importlib.import_module(name)
-        except ImportError:
+        except (ImportError, AttributeError):  # NNCF 3 looks for names of torch 2.3
             continue
         versions[name] = str(getattr(module, '__version__', '?'))
     versions['commit'] = commit()
@@ -88,6 +88,7 @@ def commit(folder=Path(__file__).parents[3]) -> str | None:
                 ['git', '-C', str(folder), *command],
                 capture_output=True,
                 text=True,
+                encoding='utf-8',
                 check=True,
             ).stdout.strip()
             for command in (
@@ -123,6 +124,6 @@ def _cpuinfo():
     path = Path('/proc/cpuinfo')
     if not path.is_file():
         return {}
-    first = path.read_text().split('\n\n')[0]
+    first = path.read_text(encoding='utf-8').split('\n\n')[0]
     pairs = (line.split(':', 1) for line in first.splitlines() if ':' in line)
     return {key.strip(): value.strip() for key, value in pairs}

@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 from fastsegformer_cli import processes
 
 from ..errors import DeployError
@@ -93,7 +95,7 @@ class Process:
             if code == -9:  # SIGKILL, which Windows has no name for
                 reason += ', most often for lack of memory'
             return reason
-        text = self.log.read_text(errors='replace').strip()
+        text = self.log.read_text(encoding='locale', errors='replace').strip()
         last = text.splitlines()[-1].strip() if text else ''
         return f'its process ended with exit code {code}: {last}'
 
@@ -101,12 +103,11 @@ class Process:
         """Time that its threads have computed, those that have ended among them.
 
         Returns:
-            float: To a hundredth of a second; 0.0 where /proc has no such file.
+            float: To a hundredth of a second; 0.0 of a process that has ended.
         """
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = self._stat(Path(f'/proc/{self._popen.pid}/stat'))
-            user, system = map(int, fields[11:13])
-            return (user + system) / os.sysconf('SC_CLK_TCK')
+        with contextlib.suppress(psutil.Error):
+            times = psutil.Process(self._popen.pid).cpu_times()
+            return times.user + times.system
         return 0.0
 
     def _living_seconds(self):
@@ -115,7 +116,7 @@ class Process:
         for path in Path(f'/proc/{self._popen.pid}/task').glob('*/schedstat'):
             # a thread may end meanwhile
             with contextlib.suppress(OSError, ValueError, IndexError):
-                total += int(path.read_text().split()[0])
+                total += int(path.read_text(encoding='utf-8').split()[0])
         return total / 1e9
 
     def rest(self, window: float = 0.05, limit: float = 5.0) -> bool:
@@ -150,7 +151,7 @@ class Process:
     @staticmethod
     def _stat(path):
         """Fields after the program's name, which, in brackets, may be anything."""
-        return path.read_text().rpartition(')')[2].split()
+        return path.read_text(encoding='utf-8').rpartition(')')[2].split()
 
     def stop(self) -> None:
         """End it, and what it has started."""

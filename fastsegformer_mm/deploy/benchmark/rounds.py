@@ -1,12 +1,12 @@
 """Combinations are measured in turns, one process at a time."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from ..errors import DeployError
 from .agreement import agree
@@ -248,14 +248,10 @@ def rotated(items: Sequence, number: int) -> list:
 
 
 def busy_seconds() -> float:
-    """CPU time of the whole machine that was not idle; 0.0 where /proc/stat lacks."""
-    try:
-        fields = Path('/proc/stat').read_text().split('\n', 1)[0].split()[1:9]
-    except OSError:
-        return 0.0
-    user, nice, system, _idle, _wait, irq, soft, steal = map(int, fields)
-    ticks = user + nice + system + irq + soft + steal
-    return ticks / os.sysconf('SC_CLK_TCK')
+    """CPU time of the whole machine that was not idle."""
+    times = psutil.cpu_times()
+    names = ('user', 'nice', 'system', 'irq', 'softirq', 'steal')
+    return sum(getattr(times, name, 0.0) for name in names)
 
 
 def _group(combination):

@@ -79,6 +79,11 @@ def quantize_openvino(
             f'INT8 for OpenVINO needs NNCF ({error}); install it by '
             'pip install "fastsegformer-mm[deploy]"'
         ) from error
+    except AttributeError as error:
+        raise DeployError(
+            'INT8 for OpenVINO needs NNCF, and this one needs a newer torch '
+            f'({error}); with torch < 2.3 install nncf<3'
+        ) from error
     decline_telemetry()
     images = gather(calibration, [_side(d) for d in model.input(0).partial_shape])
     _check_names(model, keep_float)

@@ -182,7 +182,7 @@ def _best_checkpoint(folder: Path) -> str:
     best = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     if best:
         return str(best[-1])
-    return (folder / 'last_checkpoint').read_text().strip()
+    return (folder / 'last_checkpoint').read_text(encoding='locale').strip()
 
 
 def select(

@@ -134,7 +134,9 @@ def work_off(
 def explain(run: Run, code: int) -> str:
     """Why a run's process ended: its last line, and where the others are."""
     path = run.folder / LOG
-    lines = path.read_text(errors='replace').split('\n') if path.is_file() else []
+    # what libraries print is in the encoding of the system's language
+    text = path.read_text('locale', 'replace') if path.is_file() else ''
+    lines = text.split('\n')
     last = next((line.strip() for line in reversed(lines) if line.strip()), '')
     if code < 0:
         reason = f'ended by signal {-code}'

@@ -72,7 +72,7 @@ def _named_by_last_checkpoint(work_dir: Path, folder: Path):
     file = work_dir / 'last_checkpoint'
     if not file.is_file():
         return None, None
-    name = file.read_text(errors='replace').strip()
+    name = file.read_text(encoding='locale', errors='replace').strip()
     if not name:
         return None, 'last_checkpoint: is empty'
     # a folder that was moved or copied holds its own, the path is the old one

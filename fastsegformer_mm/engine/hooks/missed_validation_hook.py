@@ -67,7 +67,7 @@ class MissedValidationHook(Hook):
 
     def _done(self, runner) -> int | None:
         try:
-            return int(Path(self._file(runner)).read_text())
+            return int(Path(self._file(runner)).read_text('utf-8'))
         except (OSError, ValueError):
             return None
 
