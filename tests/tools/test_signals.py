@@ -1,5 +1,6 @@
 """Whatever a tool's threads do, a signal ends its process in time."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -184,3 +185,22 @@ def test_first_and_second_signal(capsys):
             signal.raise_signal(signal.SIGINT)
     assert came == [signal.SIGTERM, signal.SIGINT]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize('leaves', [lambda: 0, lambda: sys.exit(2)])
+def test_nothing_is_left_after_a_tool(leaves, monkeypatch):
+    """A later signal to the same process is none to the tool that has ended."""
+    started = []
+
+    class Noted(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, 'Popen', Noted)
+    with contextlib.suppress(SystemExit):
+        assert signals.run_tool(leaves) == 0
+    [watcher] = started
+    assert watcher.returncode == 0
+    before = signal.set_wakeup_fd(-1)
+    assert before == -1

@@ -54,7 +54,7 @@ def run_tool(main: Callable[[], int | None], limit: float = LIMIT) -> int | None
         >>> run_tool(lambda: 0)
         0
     """
-    _watch(limit)
+    watcher = _watch(limit)
     _came.clear()
     try:
         with handled_signals():
@@ -62,6 +62,9 @@ def run_tool(main: Callable[[], int | None], limit: float = LIMIT) -> int | None
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         code = INTERRUPTED
+    finally:
+        if not _came:
+            _end_watch(watcher)
     if _came:
         # taking the modules of the stack apart may take longer than the limit
         atexit._run_exitfuncs()
@@ -128,7 +131,7 @@ def ending_signals() -> list[int]:
 
 
 def _watch(limit):
-    """Start the process that keeps the time; it takes 20 ms."""
+    """Start the process that keeps the time; it takes 20 ms. None if it cannot."""
     numbers = map(str, map(int, ending_signals()))
     try:
         watcher = subprocess.Popen(
@@ -143,7 +146,7 @@ def _watch(limit):
         )
     except OSError:
         # as where no more processes may be started; signals are handled all the same
-        return
+        return None
     if hasattr(os, 'set_blocking'):  # on Windows since Python 3.12
         os.set_blocking(watcher.stdin.fileno(), False)
     # written to by the handler in C, which needs no GIL
@@ -152,6 +155,16 @@ def _watch(limit):
         # a signal to a forked process is none to this one
         os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     threading.Thread(target=_leave, args=(watcher,), daemon=True).start()
+    return watcher
+
+
+def _end_watch(watcher):
+    """Signals that come later are no longer the tool's."""
+    if watcher is None:
+        return
+    signal.set_wakeup_fd(-1)
+    watcher.stdin.close()
+    watcher.wait()
 
 
 def _leave(watcher):
