@@ -65,17 +65,17 @@ class BuildWithMim(build_py):
 
 
 class WheelWithMim(bdist_wheel):
-    """Copies the parts beside the wheel's metadata too.
+    """Puts a second copy of the parts where OneDL's MIM looks for them.
 
-    OneDL's MIM takes the folder of the first installed file for the package. pip
-    sorts the files, and NAME-VERSION.dist-info/ comes before NAME/ wherever a
-    distribution has the name of its package.
+    It takes the first part of the path of the first installed file for the package's
+    folder. pip sorts the files, and the command, ../../bin/fastsegformer, would be the
+    first; a folder whose name begins with + comes before it.
     """
 
     def write_wheelfile(self, wheelfile_base, *args, **kwargs):
         super().write_wheelfile(wheelfile_base, *args, **kwargs)
         if not self.get_finalized_command('build_py').editable_mode:
-            copy_mim_parts(Path(wheelfile_base) / '.mim')
+            copy_mim_parts(Path(wheelfile_base).parent / f'+{NAME}' / '.mim')
 
 
 def version() -> str:

@@ -203,7 +203,11 @@ def test_command_line(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [
             str(TOOL), str(tmp_path / 'set'), '--num', '5', '--size', '64',
             '--ratios', '3', '1', '1', '--workers', '1', *options])
-        runpy.run_path(str(TOOL), run_name='__main__')
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        except SystemExit as end:
+            if end.code:
+                raise
 
     run()
     printed = capsys.readouterr().out

@@ -130,7 +130,11 @@ def run(monkeypatch, folder, *arguments):
     # as in a new process: the first visualizer of a name would stay
     for kind in (Visualizer, SegLocalVisualizer):
         monkeypatch.setattr(kind, '_instance_dict', {})
-    runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+    try:
+        runpy.run_path(str(ROOT / 'tools/test.py'), run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def predictions(config, checkpoint, tta=False):

@@ -12,7 +12,11 @@ TOOL = Path(__file__).parents[2] / 'tools/model_converters/export_student.py'
 
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['export_student.py', *map(str, arguments)])
-    runpy.run_path(str(TOOL), run_name='__main__')
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def test_writes_the_student(tmp_path, monkeypatch, capsys):

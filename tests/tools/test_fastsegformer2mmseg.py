@@ -29,7 +29,11 @@ BRANCH = re.compile(r'^(cnn1|cnn2|cnn_up)\.')
 
 def run_tool(monkeypatch, *args):
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-    runpy.run_path(str(TOOL), run_name='__main__')
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def official(name):

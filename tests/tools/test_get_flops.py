@@ -278,7 +278,11 @@ def test_inference_shape(cfg, shape, source):
 
 def run_tool(monkeypatch, *args):
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-    runpy.run_path(str(TOOL), run_name='__main__')
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def test_the_tool(tmp_path, monkeypatch, capsys):

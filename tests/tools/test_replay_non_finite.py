@@ -34,7 +34,11 @@ def files(tmp_path, monkeypatch):
 
 def call(monkeypatch, *arguments):
     monkeypatch.setattr(sys, 'argv', ['replay_non_finite.py', *map(str, arguments)])
-    runpy.run_path(str(TOOL), run_name='__main__')
+    try:
+        runpy.run_path(str(TOOL), run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def test_names_the_module(files, monkeypatch, capsys):
