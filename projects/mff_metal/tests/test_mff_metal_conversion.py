@@ -23,6 +23,9 @@ def run(monkeypatch, *args):
     module = sys.modules.pop('mff_metal.conversion', None)
     try:
         runpy.run_module('mff_metal.conversion', run_name='__main__')
+    except SystemExit as end:
+        if end.code:
+            raise
     finally:
         if module is not None:
             sys.modules['mff_metal.conversion'] = module
