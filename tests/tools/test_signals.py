@@ -67,9 +67,11 @@ def test_a_stuck_process_ends(where, code, words, number):
     process = start(
         f"""
 def in_thread(library):
-    threading.Thread(target=stuck, args=[library]).start()
+    thread = threading.Thread(target=stuck, args=[library])
     while True:  # what a wait for a result of that thread does
         try:
+            if thread.ident is None:
+                thread.start()
             time.sleep(600)
         except KeyboardInterrupt:
             pass

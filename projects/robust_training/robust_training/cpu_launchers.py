@@ -38,8 +38,28 @@ def allow_cpu_launchers() -> bool:
         setattr(dist_utils, name, _without_gpu(getattr(dist_utils, name)))
     _replace_argument(MMDistributedDataParallel, device_ids=None)
     # of None it makes the current CUDA device
-    _replace_argument(MMFullyShardedDataParallel, device_id=torch.device('cpu'))
+    if can_shard_on_cpu():
+        _replace_argument(MMFullyShardedDataParallel, device_id=torch.device('cpu'))
+    else:
+        MMFullyShardedDataParallel.__init__ = _refuse_to_shard
     return True
+
+
+def can_shard_on_cpu() -> bool:
+    """Whether this torch has FullyShardedDataParallel without a GPU: from 2.2 on."""
+    try:
+        torch.cpu.Stream(priority=-1)
+    except (AttributeError, TypeError):
+        return False
+    return True
+
+
+def _refuse_to_shard(self, *args, **kwargs):
+    raise RuntimeError(
+        f'FullyShardedDataParallel without a GPU needs torch >= 2.2, and this is '
+        f'{torch.__version__}: train with DistributedDataParallel (leave out '
+        'configs/_base_/distributed/fsdp.py), or on GPUs'
+    )
 
 
 def _without_gpu(init_dist):
