@@ -206,3 +206,26 @@ def test_nothing_is_left_after_a_tool(leaves, monkeypatch):
     assert watcher.returncode == 0
     before = signal.set_wakeup_fd(-1)
     assert before == -1
+
+
+def test_a_forked_process_that_lives_on_keeps_no_tool():
+    """As a worker of a loader that is kept for the next epoch."""
+    process = start(
+        """
+def main():
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(go, b'.')
+        time.sleep(600)
+    os.read(ready, 1)
+    print(child, flush=True)
+
+sys.exit(signals.run_tool(main))
+"""
+    )
+    child = int(process.stdout.readline())
+    try:
+        assert process.wait(60) == 0
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -152,10 +152,16 @@ def _watch(limit):
     # written to by the handler in C, which needs no GIL
     signal.set_wakeup_fd(watcher.stdin.fileno(), warn_on_full_buffer=False)
     if hasattr(os, 'register_at_fork'):
-        # a signal to a forked process is none to this one
-        os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
+        os.register_at_fork(after_in_child=lambda: _forget(watcher))
     threading.Thread(target=_leave, args=(watcher,), daemon=True).start()
     return watcher
+
+
+def _forget(watcher):
+    """In a forked process, whose signals are its own, and which may live longer."""
+    if not watcher.stdin.closed:
+        signal.set_wakeup_fd(-1)
+        watcher.stdin.close()
 
 
 def _end_watch(watcher):
