@@ -372,7 +372,7 @@ def test_collection_over_two_ranks(tmp_path):
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for rank in range(2)
     ]
-    outputs = [rank.communicate(timeout=120)[0].decode() for rank in ranks]
+    outputs = [rank.communicate(timeout=600)[0].decode() for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], '\n'.join(outputs)
 
 

@@ -4,6 +4,7 @@ from copy import deepcopy
 import pytest
 import torch
 from mmcv.cnn.bricks import DropPath
+from mmengine.utils import digit_version
 from mmseg.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -367,7 +368,21 @@ def test_export(size):
         assert torch.allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize(
+    'with_cp',
+    [
+        False,
+        # running BatchNorm again to save memory changes the statistics that torch
+        # 2.1's compiled backward pass has kept
+        pytest.param(
+            True,
+            marks=pytest.mark.skipif(
+                digit_version(torch.__version__) < digit_version('2.2'),
+                reason='torch 2.1 does not compile BatchNorm within a checkpoint',
+            ),
+        ),
+    ],
+)
 def test_compile(with_cp):
     plain = lively(EfficientFormerV2(TINY))
     model = EfficientFormerV2(TINY, with_cp=with_cp)
