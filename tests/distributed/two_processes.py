@@ -22,7 +22,7 @@ from mmengine.registry import HOOKS, RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch import distributed, multiprocessing
 
-from robust_training.cpu_launchers import can_shard_on_cpu
+from robust_training.cpu_launchers import can_shard_on_cpu, leave_process_group
 
 TESTS = Path(__file__).resolve().parents[1]
 CONFIGS = TESTS.parent / 'configs' / '_base_' / 'distributed'
@@ -232,7 +232,7 @@ def work(index, folder, port):
     found['backend'] = role != ALONE and distributed.get_backend()
     torch.save(found, folder / f'{role}.pt')
     if role != ALONE:
-        distributed.destroy_process_group()
+        leave_process_group()
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from PIL import Image
 import fastsegformer_mm
 from fastsegformer_mm.evaluation.metrics import defect_iou_metric
 from fastsegformer_mm.evaluation.metrics.defect_iou_metric import DefectIoUMetric
+from robust_training.cpu_launchers import leave_process_group
 
 CLASSES = ('background', 'sunburn', 'ulcer', 'wind scarring')
 
@@ -359,7 +360,7 @@ def _rank_main():
     else:
         assert metric.confusion_matrix is None
     torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave_process_group()
 
 
 def test_collection_over_two_ranks(tmp_path):

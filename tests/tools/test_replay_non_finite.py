@@ -70,5 +70,5 @@ def test_errors_and_options(files, monkeypatch):
         call(monkeypatch, config, file.with_name('absent.pth'))
     with pytest.raises(TypeError, match='no_such_argument'):
         call(monkeypatch, config, file, '--cfg-options', 'model.no_such_argument=1')
-    with pytest.raises(RuntimeError, match='(?i)meta'):
+    with pytest.raises(RuntimeError, match=r'(?i)meta'):
         call(monkeypatch, config, file, '--device', 'meta')

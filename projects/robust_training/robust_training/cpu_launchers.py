@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import functools
 import logging
+import time
 
 import torch
 from mmengine.device import get_device
@@ -72,7 +73,7 @@ def _without_gpu(init_dist):
             init_dist(FOR_CPUS if replaced else backend, **kwargs)
         # MMEngine never does, and gloo's threads now and then abort a process that
         # ends with them, which makes a failure of a job that is done
-        atexit.register(_leave)
+        atexit.register(leave_process_group)
         # after the start: before it, every process takes itself for rank 0
         if replaced and get_rank() == 0:
             print_log(
@@ -85,8 +86,14 @@ def _without_gpu(init_dist):
     return start
 
 
-def _leave():
+def leave_process_group():
+    """End this process's part in a job whose collectives are all done.
+
+    torch 2.1 holds the GIL while it joins gloo's threads, and one that still frees a
+    tensor of the last collective waits for the GIL: it is given the time before.
+    """
     if torch.distributed.is_initialized():
+        time.sleep(0.5)
         torch.distributed.destroy_process_group()
 
 

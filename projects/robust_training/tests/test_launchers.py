@@ -29,7 +29,7 @@ def test_no_device_is_selected_without_one(monkeypatch, backend, used):
     select = torch.cuda.set_device
     cpu_launchers._without_gpu(recorded.start)(backend, timeout=3)
     assert recorded.calls == [(used, dict(timeout=3), None)]
-    assert at_exit == [cpu_launchers._leave]
+    assert at_exit == [cpu_launchers.leave_process_group]
     at_exit[0]()  # of a group that was never joined
     assert torch.cuda.set_device is select
 

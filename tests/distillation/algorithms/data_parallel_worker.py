@@ -15,6 +15,8 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
 from torch import distributed, multiprocessing
 
+from robust_training.cpu_launchers import leave_process_group
+
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / 'tiny.py')))
 
 
@@ -58,7 +60,7 @@ def work(rank, folder):
             connectors=sum(
                 float(g.abs().sum()) for n, g in own.items() if 'connectors' in n)))
     Path(folder, f'{rank}.json').write_text(json.dumps(report))
-    distributed.destroy_process_group()
+    leave_process_group()
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from mmengine.model import MMDistributedDataParallel
 from torch import distributed, multiprocessing
 
 from fastsegformer_mm.engine.non_finite.diagnosis import NonFiniteLossError
+from robust_training.cpu_launchers import leave_process_group
 
 tiny = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).with_name('tiny_training.py'))))
@@ -64,7 +65,7 @@ def work(rank, folder):
     }
     report['sums'] = {k: float(w.double().sum()) for k, w in weights.items()}
     Path(folder, f'{rank}.json').write_text(json.dumps(report))
-    distributed.destroy_process_group()
+    leave_process_group()
 
 
 if __name__ == '__main__':
