@@ -25,7 +25,12 @@ from mmseg.utils import register_all_modules
 from fastsegformer_mm.utils.peak_memory import read_peak, reset_peak
 
 from .image_size import image_size
-from .losses import nfd_loss, pkl_loss, resize_teacher_loss
+from .losses import (
+    nfd_loss,
+    pkl_loss,
+    resize_teacher_loss,
+    standardized_kl_loss,
+)
 
 __all__ = ['Result', 'image_size', 'machine', 'run']
 # what each variant changes in the model's config; `naive` and `compiled` more
@@ -259,7 +264,7 @@ def with_teacher_gradients(model) -> None:
         with torch.autocast(student.device.type, enabled=False):
             yield student.float(), teacher.float()
 
-    for module in (nfd_loss, pkl_loss, resize_teacher_loss):
+    for module in (nfd_loss, pkl_loss, resize_teacher_loss, standardized_kl_loss):
         module.full_precision = full_precision
     teacher = model.teacher
     teacher.network.requires_grad_(True)

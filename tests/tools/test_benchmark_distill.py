@@ -90,9 +90,11 @@ def test_naive_goes_through_the_teacher(config):
             nfd_loss,
             pkl_loss,
             resize_teacher_loss,
+            standardized_kl_loss,
         )
 
-        for module in (nfd_loss, pkl_loss, resize_teacher_loss):
+        modules = (nfd_loss, pkl_loss, resize_teacher_loss, standardized_kl_loss)
+        for module in modules:
             patch.setattr(module, 'full_precision', module.full_precision)
         naive = benchmark.Step(cfg, 'naive', 2, (64, 64), 'cpu')
         naive()

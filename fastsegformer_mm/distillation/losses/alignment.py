@@ -65,3 +65,35 @@ def to_student_size(
     if student.shape[2:] == teacher.shape[2:]:
         return teacher
     return resize(teacher, student.shape[2:], None, 'bilinear', True, warning=False)
+
+
+def labels_to_size(labels: Tensor, student: Tensor) -> Tensor:
+    """Take for each of the student's pixels the nearest label.
+
+    On the grid of :func:`to_student_size`, corners aligned.
+
+    Args:
+        labels (Tensor): Classes, (N, H', W') or (N, 1, H', W').
+        student (Tensor): (N, C, H, W).
+
+    Returns:
+        Tensor: (N, H, W).
+
+    Raises:
+        ValueError: If the labels are no maps of as many images.
+    """
+    if labels.dim() == 4 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dim() != 3 or len(labels) != len(student):
+        raise ValueError(
+            f'labels {tuple(labels.shape)} do not go with logits '
+            f'{tuple(student.shape)}: expected ({len(student)}, height, width), the '
+            "labels of these images. The student's own loss has them: record "
+            "dict(type='ModuleInputs', source='decode_head.loss_decode') and take "
+            'data_idx=1'
+        )
+    rows, columns = (
+        torch.linspace(0, old - 1, new, device=labels.device).round().long()
+        for old, new in zip(labels.shape[1:], student.shape[2:])
+    )
+    return labels[:, rows][:, :, columns]
