@@ -132,27 +132,10 @@ class FrozenTeacher:
         path = find_one(path)
         start = time.perf_counter()
         try:
-            checkpoint = read_checkpoint(path)
-            weights = _state_dict(checkpoint, path)
-            # a teacher that was itself distilled
-            if any(k.startswith(STUDENT) for k in weights):
-                weights = student_weights(weights)
-            own = self.network.state_dict()
-            weights = {
-                k: v
-                for k, v in weights.items()
-                if k in own or not k.startswith(AUXILIARY)
-            }
-            load_all_or_raise(
-                self.network,
-                weights,
-                path,
-                optional={k for k in own if k.startswith(AUXILIARY)},
-            )
+            meta = load_segmentor(self.network, path)
         except (ValueError, OSError) as error:
             raise DistillationError(f'the teacher was not loaded: {error}') from error
         self.loaded_from = path
-        meta = checkpoint.get('meta') or {}
         self.classes = (meta.get('dataset_meta') or {}).get('classes')
         print_log(
             f'Teacher: {sum(p.numel() for p in self.network.parameters()):,} '
@@ -197,6 +180,36 @@ class FrozenTeacher:
         }
 
 
+def load_segmentor(network: BaseModel, path: str) -> dict:
+    """Load every weight of a segmentor, of its own training or of a distillation.
+
+    Auxiliary heads may be absent from the network or from the file.
+
+    Args:
+        network (BaseModel): Where they go.
+        path (str): A file or a URL.
+
+    Returns:
+        dict: The ``meta`` of the checkpoint.
+
+    Raises:
+        ValueError: It is no checkpoint, or that of another network.
+        OSError: It cannot be read.
+    """
+    checkpoint = read_checkpoint(path)
+    weights = _state_dict(checkpoint, path)
+    # of a network that was itself distilled
+    if any(k.startswith(STUDENT) for k in weights):
+        weights = student_weights(weights)
+    own = network.state_dict()
+    weights = {
+        k: v for k, v in weights.items() if k in own or not k.startswith(AUXILIARY)
+    }
+    optional = {k for k in own if k.startswith(AUXILIARY)}
+    load_all_or_raise(network, weights, path, optional=optional)
+    return checkpoint.get('meta') or {}
+
+
 def _state_dict(checkpoint, path):
     weights = checkpoint
     if isinstance(checkpoint, dict):
@@ -209,8 +222,19 @@ def _state_dict(checkpoint, path):
     return weights
 
 
-def find_one(pattern: str) -> str:
+def find_one(
+    pattern: str,
+    argument: str = 'teacher_ckpt',
+    way_out: str = 'Train the teacher first, or name its checkpoint: '
+    '--cfg-options model.teacher_ckpt=FILE',
+) -> str:
     """The one file that ``pattern`` names; a URL is returned as it is.
+
+    Args:
+        pattern (str): A file, a URL, or a pattern.
+        argument (str): What had this value, for the message. Defaults to
+            'teacher_ckpt'.
+        way_out (str): The end of the message.
 
     Raises:
         DistillationError: No file matches, or several.
@@ -222,8 +246,7 @@ def find_one(pattern: str) -> str:
     if len(found) == 1:
         return found[0]
     raise DistillationError(
-        f'teacher_ckpt={pattern!r} matches '
+        f'{argument}={pattern!r} matches '
         + (f'{len(found)} files ({", ".join(found[:5])})' if found else 'no file')
-        + '; expected one. Train the teacher first, or name its checkpoint: '
-        '--cfg-options model.teacher_ckpt=FILE'
+        + f'; expected one. {way_out}'
     )

@@ -1,7 +1,7 @@
 """Distillation of a student that sees the batch smaller than its teacher."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -151,6 +151,10 @@ class MultiResolutionDistill(SingleTeacherDistill):
         self.fuse_teacher = fuse_teacher
         # what DistillScheduleHook sets
         self.distill_factor = 1.0
+        # what GradientBalanceHook sets: a factor of each distillation loss by its
+        # name, and what looks at the losses before any factor
+        self.loss_factors: dict[str, float] = {}
+        self.loss_observer: Callable[[dict], None] | None = None
         self._pairs_checked = False
         for network, options in (
             (teacher, compile_teacher),
@@ -221,7 +225,8 @@ class MultiResolutionDistill(SingleTeacherDistill):
 
         Returns:
             dict[str, Tensor]: 'student.*' and 'distill.*'. Those of the
-            distillation are multiplied by ``distill_factor``.
+            distillation are multiplied by ``distill_factor`` and by their own of
+            ``loss_factors``.
 
         Raises:
             DistillationError: See the class.
@@ -237,11 +242,13 @@ class MultiResolutionDistill(SingleTeacherDistill):
             else:
                 losses = self._first_loss(student_inputs, data_samples)
         self._forget_records()
-        if self.distill_factor != 1:
-            losses = {
-                k: v * self.distill_factor if k.startswith('distill.') else v
-                for k, v in losses.items()
-            }
+        if self.loss_observer is not None:
+            self.loss_observer(losses)
+        for name in losses:
+            kind, _, loss = name.partition('.')
+            factor = self.distill_factor * self.loss_factors.get(loss, 1.0)
+            if kind == 'distill' and factor != 1:
+                losses[name] = losses[name] * factor
         return losses
 
     def _first_loss(self, inputs, data_samples):

@@ -40,7 +40,7 @@ def check_sources(distiller: dict, student: nn.Module, teacher: nn.Module) -> No
                 raise DistillationError(
                     f'{role}_recorders.{name}: the {role} ({type(network).__name__}) '
                     f'has no {what} {source!r}. The nearest: '
-                    + ', '.join(_nearest(source, known))
+                    + ', '.join(nearest(source, known))
                 )
 
 
@@ -78,7 +78,8 @@ def check_all_used(distiller: dict) -> None:
             )
 
 
-def _nearest(source, known):
+def nearest(source, known):
+    """The names of ``known`` that are most alike, or the deepest that exist."""
     known = [k for k in known if k]  # the network itself is named ''
     near = difflib.get_close_matches(source, known, n=5)
     if near:
