@@ -57,6 +57,10 @@ GROUPS = {
             f'{ANALYSIS}/compare_distillation.py',
             'train one student by several methods, and compare',
         ),
+        'gradient-table': Command(
+            f'{ANALYSIS}/gradient_table.py',
+            "what each of a distillation's losses does to the student",
+        ),
         'export-student': Command(
             'model_converters/export_student.py',
             "take the student out of a distillation's checkpoint",

@@ -42,9 +42,9 @@ class GradientBalanceHook(Hook):
 
     Several processes average the gradients, as DDP does, and so set equal factors.
     AMP and the accumulation of gradients are left as they are. The ratios are in each
-    checkpoint, so that a resumed training goes on with them. A student with
-    activation checkpointing (``with_cp``) or ``torch.compile`` permits only one
-    backward pass, which PyTorch says.
+    checkpoint, so that a resumed training goes on with them. A student that
+    checkpoints activations by PyTorch's older way (``with_cp`` in most of
+    MMSegmentation's backbones) refuses a backward pass to some parameters alone.
 
     Args:
         layer (str | Sequence[str], optional): The module or modules, such as
@@ -52,7 +52,7 @@ class GradientBalanceHook(Hook):
             loss that does not reach any is only logged. Defaults to None: the first
             layer of the student that all losses reach; where there is none, the one
             that most of them reach, and further ones for the others.
-        interval (int): Iterations between two measurements. Defaults to 200.
+        interval (int): Iterations between two measurements. Defaults to 100.
         share (dict[str, float], optional): Shares of the task's gradient norm, > 0,
             by the names in ``distill_losses``, or by patterns such as 'loss_nfd_*' or
             '*'; the first that fits counts. Defaults to None, measure only.
@@ -75,7 +75,7 @@ class GradientBalanceHook(Hook):
     def __init__(
         self,
         layer: str | Sequence[str] | None = None,
-        interval: int = 200,
+        interval: int = 100,
         share: Mapping[str, float] | None = None,
         momentum: float = 0.5,
         bound: float = 1000.0,
