@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from fastsegformer_mm.distillation import DistillationError
+from fastsegformer_mm.distillation.hooks import CheckTeacherHook
 
 tiny = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / 'tiny.py')))
 set_up = tiny.set_up
@@ -160,3 +161,119 @@ def test_trying_changes_no_training(data, tmp_path):
         runner.train()
         found.append(tiny.weights(runner.model))
     assert tiny.same(*found)
+
+
+def alone(data, tmp_path, network, checkpoint, pipeline=None):
+    """mIoU of a network of its own on the validation images."""
+    cfg = tiny.runner_cfg(data, tmp_path / 'alone', model=network)
+    cfg.load_from = str(checkpoint)
+    if pipeline:
+        cfg.test_dataloader.dataset.pipeline = pipeline
+    return tiny.Runner.from_cfg(cfg).test()['mIoU']
+
+
+@pytest.fixture
+def pair_of(data, tmp_path):
+    """Checkpoints of a teacher and of a student, and what each reaches."""
+    tiny.save_teacher(tmp_path / 'teacher.pth')
+    net = tiny.MODELS.build(tiny.student())
+    net.init_weights()
+    tiny.give_history(net)
+    tiny.torch.save(dict(state_dict=net.state_dict()), tmp_path / 'student.pth')
+    scores = [
+        alone(data, tmp_path, network, tmp_path / f'{name}.pth', pipeline)
+        for name, network, pipeline in (
+            ('teacher', tiny.teacher(), AT_64), ('student', tiny.student(), None))]
+    assert 0 < scores[0] != scores[1] > 0
+    return tmp_path / 'teacher.pth', tmp_path / 'student.pth', *scores
+
+
+@pytest.mark.parametrize('distilled', [False, True])
+def test_student_is_scored_with_its_own_network(data, tmp_path, pair_of, distilled):
+    """On all validation images, by its own pipeline; the training is untouched."""
+    teacher, student, theirs, own = pair_of
+    if distilled:  # what a distillation writes
+        weights = tiny.torch.load(student, weights_only=True)['state_dict']
+        weights = {f'architecture.{k}': v for k, v in weights.items()}
+        tiny.torch.save(dict(state_dict=weights), student)
+    hook = dict(student=str(student), pipeline=AT_64, margin=theirs - own - 0.01)
+    said = trained(data, tmp_path, teacher, **hook)
+    assert said[0].startswith('Teacher on 3 validation images: ')
+    assert said[1] == (
+        f'CheckTeacherHook: the teacher reaches mIoU {theirs:.2f} and the student '
+        f'alone {own:.2f}: {theirs - own:+.2f} points')
+    assert len(said) == 2
+
+
+def test_scoring_changes_no_training(data, tmp_path, pair_of):
+    teacher, student, *_ = pair_of
+    found = []
+    for hooks in ([], [dict(
+            type='mmrazor.CheckTeacherHook', student=str(student), margin=-100)]):
+        cfg = tiny.runner_cfg(
+            data, tmp_path / f'work{len(hooks)}', iters=2, custom_hooks=hooks,
+            model=tiny.model_cfg(teacher_ckpt=str(teacher)))
+        runner = tiny.Runner.from_cfg(cfg)
+        runner.train()
+        found.append({**tiny.weights(runner.model), **{
+            k: v.clone() for k, v in runner.model.named_buffers()}})
+    assert tiny.same(*found)
+
+
+@pytest.mark.parametrize(('number', 'margin', 'enough'), [
+    (-2, 2, True), (-1.9, 2, False), (-1.9, 1.5, True), (5, -6, True)])
+def test_margin(data, tmp_path, pair_of, number, margin, enough):
+    """The student's figure is given, so many points beside the teacher's."""
+    teacher, _, theirs, _ = pair_of
+    hook = dict(student=theirs + number, margin=margin, pipeline=AT_64)
+    if enough:
+        assert trained(data, tmp_path, teacher, **hook)[1].endswith(
+            f'{theirs + number:.2f}: {-number:+.2f} points')
+        return
+    with pytest.raises(DistillationError) as error:
+        trained(data, tmp_path, teacher, **hook)
+    text = str(error.value)
+    assert text.startswith(
+        f'the teacher reaches mIoU {theirs:.2f} and the student alone '
+        f'{theirs - 1.9:.2f}: +1.90 points, less than margin=2. ')
+    assert 'give another one (model.teacher_ckpt' in text
+    assert 'a smaller margin; stop=False of CheckTeacherHook trains' in text
+    assert not list((tmp_path / 'work').rglob('iter_*.pth'))
+
+
+def test_warning_instead_of_stopping(data, tmp_path, pair_of):
+    teacher, _, theirs, _ = pair_of
+    said = trained(
+        data, tmp_path, teacher, student=99, stop=False, pipeline=AT_64)
+    assert said[1].startswith(
+        f'CheckTeacherHook: the teacher reaches mIoU {theirs:.2f} and the student '
+        f'alone 99.00: {theirs - 99:+.2f} points, less than margin=2.0. A teacher')
+
+
+def test_another_metric_and_few_batches(data, tmp_path, pair_of):
+    teacher, *_ = pair_of
+    said = trained(
+        data, tmp_path, teacher, student=0.0, metric='aAcc', num_batches=2)
+    assert said[0].startswith('Teacher on 2 validation images: aAcc ')
+    accuracy = said[0].split('aAcc ')[1].split(',')[0]
+    assert f'reaches aAcc {accuracy} and the student alone 0.00' in said[1]
+    with pytest.raises(DistillationError, match=(
+            "metric='IoU' is none of val_evaluator; there are aAcc, mIoU, mAcc")):
+        trained(data, tmp_path, teacher, student=0.0, metric='IoU')
+
+
+def test_checkpoint_of_another_student(data, tmp_path, pair_of):
+    teacher, *_ = pair_of
+    with pytest.raises(DistillationError, match='the student was not scored: '):
+        trained(data, tmp_path, teacher, student=str(teacher))
+    with pytest.raises(DistillationError, match=(
+            r"student='.*best_\*.pth' matches no file; expected one. Train the student "
+            'alone first')):
+        trained(data, tmp_path, teacher, student=str(tmp_path / 'best_*.pth'))
+
+
+def test_student_without_a_score_of_the_teacher():
+    with pytest.raises(ValueError, match='student=80 is compared with the score'):
+        CheckTeacherHook(student=80, num_batches=0)
+    assert CheckTeacherHook(student=80).num_batches == -1
+    assert CheckTeacherHook().num_batches == 0
