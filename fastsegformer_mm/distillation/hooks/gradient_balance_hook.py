@@ -34,7 +34,7 @@ class GradientBalanceHook(Hook):
 
         factor = share / ratio,  ratio <- ratio^momentum * measured^(1 - momentum)
 
-    within [1 / bound, bound]. A factor is set in the iteration that was measured, and
+    and ``max_factor`` at most. A factor is set in the iteration that was measured, and
     multiplies whatever DistillScheduleHook sets. Where the task or a loss has no
     gradient, or an infinite one (as with a loss scale that is too large), the former
     factor stays. Without ``share`` the training is the same to the bit as without the
@@ -57,8 +57,7 @@ class GradientBalanceHook(Hook):
             by the names in ``distill_losses``, or by patterns such as 'loss_nfd_*' or
             '*'; the first that fits counts. Defaults to None, measure only.
         momentum (float): Of the ratios, in [0, 1). Defaults to 0.5.
-        bound (float): Largest factor, and the inverse of the smallest, > 1. Defaults
-            to 1000.
+        max_factor (float): Of a loss whose gradient vanishes, > 0. Defaults to 100.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -78,14 +77,14 @@ class GradientBalanceHook(Hook):
         interval: int = 100,
         share: Mapping[str, float] | None = None,
         momentum: float = 0.5,
-        bound: float = 1000.0,
+        max_factor: float = 100.0,
     ) -> None:
         if interval < 1:
             raise ValueError(f'interval={interval}: expected at least 1')
         if not 0 <= momentum < 1:
             raise ValueError(f'momentum={momentum}: expected a number in [0, 1)')
-        if bound <= 1:
-            raise ValueError(f'bound={bound}: expected more than 1')
+        if max_factor <= 0:
+            raise ValueError(f'max_factor={max_factor}: expected more than 0')
         self.layer = layer
         self.interval = interval
         self.share = dict(share or {})
@@ -96,7 +95,7 @@ class GradientBalanceHook(Hook):
                     'out, take it out of distill_losses'
                 )
         self.momentum = momentum
-        self.bound = bound
+        self.max_factor = max_factor
         self.ratios: dict[str, float] = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -181,7 +180,7 @@ class GradientBalanceHook(Hook):
 
     def _set_factors(self, model):
         model.loss_factors = {
-            name: min(max(share / ratio, 1 / self.bound), self.bound)
+            name: min(share / ratio, self.max_factor)
             for name, ratio in self.ratios.items()
             if (share := self._share(name)) is not None
         }

@@ -147,14 +147,14 @@ def factors(hook, runner, count):
     return found
 
 
-def test_interval_momentum_and_bound(monkeypatch):
+def test_interval_momentum_and_largest_factor(monkeypatch):
     hook = GradientBalanceHook(
-        share={'loss_logits': 0.5}, momentum=0.75, interval=2, bound=100)
+        share={'loss_logits': 0.5}, momentum=0.75, interval=2, max_factor=50)
     runner = fake(monkeypatch, 1.0, 16.0, 1e-30)
-    # ratio 1, then 1^0.75 * 16^0.25 = 2, then at the bound
-    assert factors(hook, runner, 5) == pytest.approx([0.5, 0.5, 0.25, 0.25, 100])
-    hook = GradientBalanceHook(share={'*': 0.5}, momentum=0, interval=1, bound=4)
-    assert factors(hook, fake(monkeypatch, 1, 8.0, 1e-3), 3) == [0.5, 0.25, 4]
+    # ratio 1, then 1^0.75 * 16^0.25 = 2, then at the largest factor
+    assert factors(hook, runner, 5) == pytest.approx([0.5, 0.5, 0.25, 0.25, 50])
+    hook = GradientBalanceHook(share={'*': 0.5}, momentum=0, interval=1, max_factor=4)
+    assert factors(hook, fake(monkeypatch, 5e6, 1e-3), 2) == [1e-7, 4]
 
 
 @pytest.mark.parametrize('share', [0.0, float('inf'), float('nan')])
@@ -229,7 +229,7 @@ def test_no_measurement_after_the_distillation_has_stopped(data, tmp_path):
 @pytest.mark.parametrize(('arguments', 'told'), [
     (dict(interval=0), 'interval=0: expected at least 1'),
     (dict(momentum=1), r'momentum=1: expected a number in \[0, 1\)'),
-    (dict(bound=1), 'bound=1: expected more than 1'),
+    (dict(max_factor=0), 'max_factor=0: expected more than 0'),
     (dict(share={'loss_x': 0}), r"share\['loss_x'\]=0: expected more than 0")])
 def test_arguments_out_of_range(arguments, told):
     with pytest.raises(ValueError, match=told):
