@@ -97,6 +97,8 @@ def check_settings(cfg: Config, sources: list[Source],
 
 def _classes(source: Source, settings: ModelSettings) -> Iterator[Problem]:
     count = len(source.classes)
+    if not count and source.label_step is None:
+        return  # images alone have none
     if not count:
         yield Problem(
             'classes-missing', 'error', source.split, f'{source.where}.metainfo',

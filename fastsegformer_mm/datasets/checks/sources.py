@@ -14,6 +14,7 @@ from fastsegformer_mm.utils.background import AUTO, background_class
 
 from ..navel_orange import NavelOrangeDataset
 from ..neu_seg import NEUSegDataset
+from ..unlabelled import loads_labels
 from .report import Problem
 
 SPLITS = ('train', 'val', 'test')
@@ -135,11 +136,25 @@ def _unwrap(config: Any, where: str, outer: tuple = ()
     elif isinstance(config.get('datasets'), (list, tuple)):
         for index, inner in enumerate(config['datasets']):
             yield from _unwrap(inner, f'{where}.datasets[{index}]', outer)
+    elif isinstance(config.get('unlabelled'), dict):
+        # PartlyLabelledDataset
+        yield from _unwrap(config['labelled'], f'{where}.labelled', outer)
+        for place, leaf, _ in _unwrap(config['unlabelled'], f'{where}.unlabelled'):
+            yield place, _without_labels(leaf), ()
+    elif _name(config).split('.')[-1] == 'UnlabelledDataset':
+        for place, leaf, _ in _unwrap(config['dataset'], f'{where}.dataset'):
+            yield place, _without_labels({'type': 'BaseSegDataset', **leaf}), ()
     elif isinstance(config.get('dataset'), dict):
         steps = _placed(config.get('pipeline') or (), where)
         yield from _unwrap(config['dataset'], f'{where}.dataset', (*steps, *outer))
     else:
         yield where, config, outer
+
+
+def _without_labels(config: dict) -> dict:
+    """A data set of images alone."""
+    pipeline = config.get('pipeline', ())
+    return {**config, 'pipeline': [s for s in pipeline if not loads_labels(s)]}
 
 
 def _placed(pipeline: Any, where: str) -> list[tuple[str, dict]]:

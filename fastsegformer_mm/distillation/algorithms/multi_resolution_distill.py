@@ -1,13 +1,15 @@
 """Distillation of a student that sees the batch smaller than its teacher."""
 
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel, ModuleDict
 from mmrazor.models import SingleTeacherDistill
-from mmrazor.registry import MODELS
+from mmrazor.registry import MODELS, TASK_UTILS
 from mmseg.models.utils import resize
 from torch import Tensor
 
@@ -76,6 +78,9 @@ class MultiResolutionDistill(SingleTeacherDistill):
             the arguments. Defaults to False.
         compile_student (bool | dict): The same for the student. Defaults to
             False.
+        batch_augment (dict, optional): ``CutMix`` or ``ClassMix``: mixes the images
+            of a batch, and their labels, before either network sees them. Defaults
+            to None.
         data_preprocessor (dict, optional): Not used. Runner hands a config's
             top-level one over; the batch is prepared by the student's own.
         kwargs: Of :class:`SingleTeacherDistill`: ``calculate_student_loss``,
@@ -108,6 +113,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
         fuse_teacher: bool = False,
         compile_teacher: bool | dict = False,
         compile_student: bool | dict = False,
+        batch_augment: dict | None = None,
         data_preprocessor: dict | None = None,
         **kwargs,
     ):
@@ -149,6 +155,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
         self.student_size = _pair(student_size)
         self.align_corners = align_corners
         self.fuse_teacher = fuse_teacher
+        self.batch_augment = batch_augment and TASK_UTILS.build(batch_augment)
         # what DistillScheduleHook sets
         self.distill_factor = 1.0
         # what GradientBalanceHook sets: a factor of each distillation loss by its
@@ -156,6 +163,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
         self.loss_factors: dict[str, float] = {}
         self.loss_observer: Callable[[dict], None] | None = None
         self._pairs_checked = False
+        self._silence_checked = False
         for network, options in (
             (teacher, compile_teacher),
             (architecture, compile_student),
@@ -231,11 +239,15 @@ class MultiResolutionDistill(SingleTeacherDistill):
         Raises:
             DistillationError: See the class.
         """
+        if not self.distillation_stopped and self.teacher.loaded_from is None:
+            self.load_teacher()
+        if not self._silence_checked:
+            self._check_silence(data_samples)
+        if self.batch_augment is not None:
+            batch_inputs = self._mix(batch_inputs, data_samples)
         student_inputs = self.student_view(batch_inputs)
         if self.distillation_stopped:
             return self._student_losses(student_inputs, data_samples)
-        if self.teacher.loaded_from is None:
-            self.load_teacher()
         with self.teacher.seeing(batch_inputs, data_samples):
             if self._pairs_checked:
                 losses = super().loss(student_inputs, data_samples)
@@ -267,6 +279,45 @@ class MultiResolutionDistill(SingleTeacherDistill):
         print_log(f'Distillation:\n{describe_pairs(self.distiller)}', 'current')
         self._pairs_checked = True
         return losses
+
+    def _mix(self, inputs, data_samples):
+        """The images, some mixed; the labels are exchanged in the samples."""
+        maps = [sample.gt_sem_seg.data for sample in data_samples]
+        labels = torch.cat(maps)
+        labelled = torch.tensor(
+            [sample.metainfo.get('labelled', True) for sample in data_samples]
+        )
+        classes = labels
+        if self.batch_augment.needs_classes and not labelled.all():
+            if self.distillation_stopped:
+                return inputs
+            with self.teacher.seeing(inputs, data_samples):
+                logits = self.teacher(inputs)
+            self._forget_records()
+            size = labels.shape[1:]
+            logits = resize(logits, size, None, 'bilinear', False, warning=False)
+            guessed = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
+            known = labelled.view(-1, 1, 1).to(labels.device)
+            classes = torch.where(known, labels, guessed.to(labels))
+        inputs, labels = self.batch_augment(inputs, labels, labelled, classes)
+        for sample, mixed in zip(data_samples, labels):
+            sample.gt_sem_seg.data = mixed[None]
+        return inputs
+
+    def _check_silence(self, data_samples):
+        """Warn of a mean over pixels of which most are unlabelled."""
+        self._silence_checked = True
+        if all(sample.metainfo.get('labelled', True) for sample in data_samples or ()):
+            return
+        for name, module in self.student.named_modules():
+            if getattr(module, 'avg_non_ignore', True) is False:
+                print_log(
+                    f'The labels of {name} ({type(module).__name__}) are averaged '
+                    'over all pixels of a batch, unlabelled ones included, which '
+                    'makes them weak: set avg_non_ignore=True',
+                    'current',
+                    logging.WARNING,
+                )
 
     def _student_losses(self, inputs, data_samples):
         """The student's losses after the distillation was stopped.

@@ -199,3 +199,36 @@ def test_weights_to_begin_with_do_not_move_the_start(data, tmp_path):
     content = torch.load(tmp_path / 'second' / 'iter_1.pth', weights_only=False)
     assert content['exact_resume'] == dict(
         data=dict(seed=0, samples=6, batch_size=2, processes=1), done=1)
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_unlabelled_images_and_mixing(data, tmp_path, by_epoch):
+    """Both kinds of images go on where each of them was."""
+
+    def make(name, workers=0):
+        model = tiny.model_cfg(batch_augment=dict(type='CutMix', prob=0.5))
+        cfg = runs.config(
+            data,
+            tmp_path / name,
+            by_epoch,
+            workers=workers,
+            model=model,
+            length=2 if by_epoch else 9,
+        )
+        loader = cfg.train_dataloader
+        labelled = {**loader.dataset.to_dict(), 'indices': 4}
+        unlabelled = {**loader.dataset.to_dict(), 'indices': [4, 5]}
+        loader.batch_size = 3
+        loader.dataset = dict(
+            type='PartlyLabelledDataset',
+            labelled=labelled,
+            unlabelled=unlabelled,
+        )
+        loader.batch_sampler = dict(type='PartlyLabelledBatchSampler', labelled=1)
+        return cfg
+
+    straight = runs.train(make('straight'))
+    for kill in (1, 3, 5):
+        found = runs.resumed(lambda name=f'killed{kill}': make(name), kill)
+        assert tiny.same(found, straight), f'killed after iteration {kill}'
+    assert tiny.same(runs.train(make('worker', workers=1)), straight)
