@@ -15,8 +15,10 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description='Trains a student alone and by each distillation of a comparison '
         '(projects/comparison/configs), with several seeds and one budget, and shows '
-        'mean, spread, difference to alone, seconds a step and peak memory. What is '
-        'complete is not run again, what was interrupted goes on.',
+        'mean, standard error, gains paired by seed over the student alone, alone for '
+        'equal time and on the same images, and costs. Each run stops and is chosen on '
+        'validation images and tested once. What is complete is not run again, what '
+        'was interrupted goes on.',
         epilog=f'Exit code: 0 all complete, {FAILED} a run has failed, {INCOMPLETE} '
         f'the time was up before all were started, {INTERRUPTED} interrupted.',
     )
@@ -43,7 +45,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--train-teacher',
         action='store_true',
-        help='train the teacher first, as part of the comparison',
+        help='train the teacher as part of the comparison, as is done anyway where '
+        'its config names no checkpoint',
     )
     parser.add_argument(
         '--rerun-changed',
