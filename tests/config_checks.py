@@ -81,7 +81,7 @@ def data_sets(loader):
     """The data sets of a loader; of a joined one its parts."""
     data = loader.dataset
     if 'unlabelled' in data:
-        return [data.labelled, data.unlabelled]
+        return [data.labelled, data.unlabelled.dataset]
     return data.get('datasets') or [data]
 
 

@@ -22,9 +22,12 @@ images = dict(
                 # the mean over the labelled pixels
                 decode_head=dict(loss_decode=dict(avg_non_ignore=True)))),
         train_dataloader=dict(
-            batch_sampler=dict(type='PartlyLabelledBatchSampler', labelled=4),
+            sampler=dict(
+                type='PartlyLabelledSampler', batch_size=8, labelled=4),
             dataset=dict(
                 _delete_=True,
                 type='PartlyLabelledDataset',
                 labelled=dict(data_set, indices=labelled),
-                unlabelled=dict(data_set, indices=unlabelled)))))
+                unlabelled=dict(
+                    type='UnlabelledDataset',
+                    dataset=dict(data_set, indices=unlabelled))))))

@@ -177,7 +177,10 @@ def test_images_with_and_without_labels():
     path, = (p for p in COMPARISONS if '10pct' in p.stem)
     comparison = read_comparison(path)
     loader = run_config(comparison, 'pkl@unlabelled', 0)['train_dataloader']
+    assert loader['sampler']['labelled'] == 4
+    assert loader['sampler']['batch_size'] == loader['batch_size'] == 8
     data = loader['dataset']
+    data['unlabelled'] = data['unlabelled']['dataset']
     labelled, unlabelled = (
         data[kind].pop('indices') for kind in ('labelled', 'unlabelled'))
     assert len(labelled) == 221
@@ -186,7 +189,7 @@ def test_images_with_and_without_labels():
     own = run_config(comparison, 'pkl@labelled', 0)['train_dataloader']
     assert own['dataset'].pop('indices') == labelled
     assert own['dataset'] == data['labelled']
-    assert loader['batch_size'] == own['batch_size'] == 8
+    assert own['batch_size'] == 8
 
 
 def test_weights_of_the_pairs_for_a_cpu():
