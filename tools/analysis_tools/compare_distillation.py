@@ -73,7 +73,7 @@ def main(argv=None, start=None) -> int:
     from fastsegformer_mm.distillation.comparison.queue import Process
 
     # in a log file a line is as long as the table
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = Console() if sys.stdout.isatty() else Console(width=200)
     try:
         comparison = read_comparison(args.config)
         unknown = set(args.methods or ()) - set(comparison.methods)
@@ -121,12 +121,14 @@ def exit_code(outcome) -> int:
 
 def show(console, bench, outcome=None):
     """Print the table, write the files, and list what has failed or is left."""
+    from rich.markdown import Markdown
+
     notes = []
     if outcome and outcome.failed:
         notes.append(f'Failed: {", ".join(outcome.failed)}.')
     report = bench.report(bench.find_teacher(), notes)
     files = report.write(bench.folder)
-    console.print(report.table())
+    console.print(Markdown(report.markdown(), hyperlinks=False))
     console.print(f'wrote {", ".join(map(str, files))}', highlight=False)
     if outcome is None:
         return

@@ -211,13 +211,7 @@ def select(
     states = {run.name: run.state() for run in runs}
     changed = [run for run in runs if states[run.name] == 'changed']
     if changed and not rerun_changed:
-        lines = []
-        for run in changed[:5]:
-            found = run.changes()
-            more = f'; and {len(found) - 3} more' if len(found) > 3 else ''
-            lines.append(f'  {run.name}: {"; ".join(found[:3])}{more}')
-        if len(changed) > 5:
-            lines.append(f'  and {len(changed) - 5} more')
+        lines = [f'  {run.name}: {"; ".join(run.changes()[:3])}' for run in changed]
         raise ComparisonError(
             'these runs were made with another config or teacher, and do not compare '
             'with new ones:\n' + '\n'.join(lines) + '\nTake another folder (--out), '

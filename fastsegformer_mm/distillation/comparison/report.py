@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.table import Table
-
 from fastsegformer_mm.engine.checkpoint.write import replace_file
 
 from .plot import figure_of
@@ -40,16 +38,6 @@ class Report:
     results: list[dict]
     notes: list = field(default_factory=list)
 
-    def table(self) -> Table:
-        """For the terminal."""
-        out = Table(title=self.title, caption='\n'.join(self.lines()))
-        for column in COLUMNS:
-            left = column in ('method', 'images')
-            out.add_column(column, justify='left' if left else 'right')
-        for row in self.rows:
-            out.add_row(*cells(row))
-        return out
-
     def lines(self) -> list[str]:
         """What stands below the table."""
         lines = [
@@ -62,7 +50,7 @@ class Report:
         return lines + self.notes
 
     def markdown(self) -> str:
-        """A table and the notes below, for a README."""
+        """A table and the notes below, for a README or the terminal."""
         lines = [f'### {self.title}', '', '| ' + ' | '.join(COLUMNS) + ' |']
         lines.append('| --- | --- |' + ' ---: |' * (len(COLUMNS) - 2))
         for row in self.rows:

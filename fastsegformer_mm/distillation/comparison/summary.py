@@ -143,7 +143,10 @@ def about_equal_time(found: dict, rows: Sequence[Row]) -> list[str]:
         f'{found["seconds"]:.0f} s of {found["method"]}.'
     )
     if longer:
-        text += f' {", ".join(longer)} took longer: remove equal_time.json and go on.'
+        text += (
+            f' {", ".join(longer)} took longer: to give it their time, remove '
+            'equal_time.json and use --rerun-changed.'
+        )
     return [text]
 
 
