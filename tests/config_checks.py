@@ -78,8 +78,11 @@ def write_data(root, shapes=IMAGE_SHAPES):
 
 
 def data_sets(loader):
-    """The data sets of a loader; of a ConcatDataset those that it joins."""
-    return loader.dataset.get('datasets') or [loader.dataset]
+    """The data sets of a loader; of a joined one its parts."""
+    data = loader.dataset
+    if 'unlabelled' in data:
+        return [data.labelled, data.unlabelled.dataset]
+    return data.get('datasets') or [data]
 
 
 def read(path, data):

@@ -15,8 +15,10 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description='Trains a student alone and by each distillation of a comparison '
         '(projects/comparison/configs), with several seeds and one budget, and shows '
-        'mean, spread, difference to alone, seconds a step and peak memory. What is '
-        'complete is not run again, what was interrupted goes on.',
+        'mean, standard error, gains paired by seed over the student alone, alone for '
+        'equal time and on the same images, and costs. Each run stops and is chosen on '
+        'validation images and tested once. What is complete is not run again, what '
+        'was interrupted goes on.',
         epilog=f'Exit code: 0 all complete, {FAILED} a run has failed, {INCOMPLETE} '
         f'the time was up before all were started, {INTERRUPTED} interrupted.',
     )
@@ -43,7 +45,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--train-teacher',
         action='store_true',
-        help='train the teacher first, as part of the comparison',
+        help='train the teacher as part of the comparison, as is done anyway where '
+        'its config names no checkpoint',
     )
     parser.add_argument(
         '--rerun-changed',
@@ -70,7 +73,7 @@ def main(argv=None, start=None) -> int:
     from fastsegformer_mm.distillation.comparison.queue import Process
 
     # in a log file a line is as long as the table
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = Console() if sys.stdout.isatty() else Console(width=200)
     try:
         comparison = read_comparison(args.config)
         unknown = set(args.methods or ()) - set(comparison.methods)
@@ -118,12 +121,14 @@ def exit_code(outcome) -> int:
 
 def show(console, bench, outcome=None):
     """Print the table, write the files, and list what has failed or is left."""
+    from rich.markdown import Markdown
+
     notes = []
     if outcome and outcome.failed:
         notes.append(f'Failed: {", ".join(outcome.failed)}.')
     report = bench.report(bench.find_teacher(), notes)
     files = report.write(bench.folder)
-    console.print(report.table())
+    console.print(Markdown(report.markdown(), hyperlinks=False))
     console.print(f'wrote {", ".join(map(str, files))}', highlight=False)
     if outcome is None:
         return

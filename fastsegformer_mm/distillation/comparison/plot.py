@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .settings import ALONE
-from .summary import METRIC, Row
+from .settings import ALONE, METRIC
+from .summary import Row
 
 
 def figure_of(rows: Sequence[Row], title: str, teacher: float | None = None) -> Figure:
     """Scores, seconds a step and memory of each method, side by side.
 
-    A score is a point, the mean a bar across, its standard deviation a line; dashed
-    is the mean of 'alone', dotted the teacher's score. Drawn on a ``Figure`` and not
+    A score is a point, the mean a bar across, its standard error a line; dashed is
+    the mean of 'alone', dotted the teacher's score. Drawn on a ``Figure`` and not
     through ``pyplot``, so that no display is needed.
 
     Args:
@@ -26,8 +26,9 @@ def figure_of(rows: Sequence[Row], title: str, teacher: float | None = None) -> 
         Figure: Ready for ``savefig``.
 
     Example:
-        >>> figure = figure_of([Row('alone', 'alone', {0: 40.0}, 40.0)], 'NEU-Seg')
-        >>> figure.axes[0].get_xlabel()
+        >>> from fastsegformer_mm.distillation.comparison.settings import Method
+        >>> row = Row(Method('alone', 'alone'), {0: 40.0}, 40.0)
+        >>> figure_of([row], 'NEU-Seg').axes[0].get_xlabel()
         'mIoU on the test split (%)'
     """
     figure = Figure(figsize=(11, 1.6 + 0.45 * len(rows)), layout='constrained')
@@ -45,7 +46,7 @@ def figure_of(rows: Sequence[Row], title: str, teacher: float | None = None) -> 
             scores.errorbar(
                 row.mean,
                 y,
-                xerr=row.sd,
+                xerr=row.error,
                 color=colour,
                 marker='|',
                 markersize=18,
@@ -60,13 +61,14 @@ def figure_of(rows: Sequence[Row], title: str, teacher: float | None = None) -> 
                 axes.barh(y, value, height=0.6, color=colour)
                 text = f' {value:.3g}' if axes is seconds else f' {value:.0f}'
                 axes.text(value, y, text, va='center', fontsize=8)
-    alone = next((row.mean for row in rows if row.name == ALONE), None)
+    alone = next((row.mean for row in rows if row.method.name == ALONE), None)
     for value, style, label in ((alone, '--', 'alone'), (teacher, ':', 'teacher')):
         if value is not None:
             scores.axvline(value, color='0.5', linestyle=style, label=label, zorder=1)
     if alone is not None or teacher is not None:
         scores.legend(fontsize=8)
-    scores.set_yticks(range(len(rows)), [row.title for row in rows])
+    names = [', '.join(filter(None, (r.method.title, r.method.images))) for r in rows]
+    scores.set_yticks(range(len(rows)), names)
     scores.invert_yaxis()
     for axes, label in (
         (scores, f'{METRIC} on the test split (%)'),

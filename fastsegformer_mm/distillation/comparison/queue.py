@@ -30,6 +30,13 @@ class Outcome:
     left: list = field(default_factory=list)
     interrupted: bool = False
 
+    def add(self, other: 'Outcome') -> None:
+        """Take in what has become of further runs."""
+        self.done += other.done
+        self.failed |= other.failed
+        self.left += other.left
+        self.interrupted |= other.interrupted
+
 
 class Process:
     """The process of a run; its output goes into ``log.txt``.

@@ -7,22 +7,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rich.table import Table
-
 from fastsegformer_mm.engine.checkpoint.write import replace_file
 
 from .plot import figure_of
-from .summary import METRIC, Row
+from .settings import METRIC, TEACHER
+from .summary import Row, budgets
 
+GAINS = ('alone', 'equal time', 'same images')
 COLUMNS = (
-    'method',
-    METRIC,
-    'runs',
-    'over alone',
-    's/step',
-    'of alone',
-    'peak MiB',
+    *('method', 'images', METRIC, *(f'over {gain}' for gain in GAINS)),
+    *('iterations', 's/step', 'training s', 'peak MiB', 'by seed'),
 )
+MEASURED = ('max_iters', 'iterations', 'batch_size', 'step_seconds', 'peak_bytes')
 
 
 @dataclass
@@ -31,9 +27,8 @@ class Report:
 
     Attributes:
         title (str): Teacher, student and budget.
-        rows (list[Row]): From :func:`summarise`.
+        rows (list[Row]): From :func:`summarise`, the teacher's first.
         results (list[dict]): Of the runs that the rows are of.
-        teacher (dict, optional): The teacher's own result.
         notes (list[str]): What a reader must know: runs that are left out or have
             failed, figures that do not compare.
     """
@@ -41,63 +36,41 @@ class Report:
     title: str
     rows: list[Row]
     results: list[dict]
-    teacher: dict | None = None
     notes: list = field(default_factory=list)
-
-    @property
-    def teacher_score(self) -> float | None:
-        return self.teacher and self.teacher['metrics'][METRIC]
-
-    def table(self) -> Table:
-        """For the terminal, the single scores too."""
-        out = Table(title=self.title, caption='\n'.join(self.lines()))
-        out.add_column(COLUMNS[0], no_wrap=True)
-        for column in (*COLUMNS[1:], 'by seed'):
-            out.add_column(column, justify='right', no_wrap=True)
-        for row in self.rows:
-            single = '  '.join(f'{s:.2f}' for s in row.scores.values())
-            out.add_row(*cells(row), single)
-        return out
 
     def lines(self) -> list[str]:
         """What stands below the table."""
-        lines = []
-        if self.teacher:
-            lines.append(f'Teacher: {METRIC} {self.teacher_score:.2f}.')
-        lines += [f'{r.title}: {r.note}.' for r in self.rows if r.note and r.scores]
+        lines = [
+            'Mean ± standard error over the seeds; gains are means of the differences '
+            'seed by seed. Of each run the best weights on the validation images are '
+            'tested, once.'
+        ]
+        notes = {(r.method.title, r.method.note) for r in self.rows if r.scores}
+        lines += [f'{title}: {note}.' for title, note in sorted(notes) if note]
         return lines + self.notes
 
     def markdown(self) -> str:
-        """A table and the notes below, for a README."""
-        lines = [f'### {self.title}', '']
-        columns = [*COLUMNS, 'by seed']
-        lines.append('| ' + ' | '.join(columns) + ' |')
-        lines.append('| --- |' + ' ---: |' * (len(columns) - 1))
+        """A table and the notes below, for a README or the terminal."""
+        lines = [f'### {self.title}', '', '| ' + ' | '.join(COLUMNS) + ' |']
+        lines.append('| --- | --- |' + ' ---: |' * (len(COLUMNS) - 2))
         for row in self.rows:
-            single = ', '.join(f'{k}: {s:.2f}' for k, s in row.scores.items())
             first, *others = cells(row)
-            if row.reference.startswith('http'):
-                first = f'[{first}]({row.reference})'
-            lines.append('| ' + ' | '.join([first, *others, single or '-']) + ' |')
+            if row.method.reference.startswith('http'):
+                first = f'[{first}]({row.method.reference})'
+            lines.append('| ' + ' | '.join([first, *others]) + ' |')
         lines += ['', *(f'* {line}' for line in self.lines())]
         return '\n'.join(lines).rstrip() + '\n'
 
     def csv(self) -> str:
         """One line a run, all metrics."""
         metrics = list(dict.fromkeys(k for r in self.results for k in r['metrics']))
-        measured = ['iterations', 'batch_size', 'step_seconds', 'peak_bytes']
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator='\n')
-        writer.writerow(['method', 'seed', *metrics, *measured])
-        for result in self.results:
-            writer.writerow(
-                [
-                    result['method'],
-                    result['seed'],
-                    *(result['metrics'].get(k, '') for k in metrics),
-                    *(result.get(k, '') for k in measured),
-                ]
-            )
+        columns = ['method', 'seed', *metrics, *MEASURED]
+        writer = csv.DictWriter(
+            out, columns, extrasaction='ignore', lineterminator='\n'
+        )
+        writer.writeheader()
+        writer.writerows({**r, **r['metrics']} for r in self.results)
         return out.getvalue()
 
     def write(self, folder) -> list[Path]:
@@ -105,13 +78,17 @@ class Report:
         folder = Path(folder)
         content = dict(
             title=self.title,
-            methods=[asdict(row) for row in self.rows],
-            teacher=self.teacher,
+            methods=[
+                {**asdict(row), 'method': row.method.name, 'title': row.method.title}
+                for row in self.rows
+            ],
             runs=self.results,
-            notes=self.notes,
+            notes=self.lines(),
         )
+        teacher = [row.mean for row in self.rows if row.method.name == TEACHER]
+        methods = [row for row in self.rows if row.method.name != TEACHER]
         picture = io.BytesIO()
-        figure = figure_of(self.rows, self.title, self.teacher_score)
+        figure = figure_of(methods, self.title, *teacher)
         figure.savefig(picture, format='png', dpi=130)
         files = {
             'json': json.dumps(content, indent=2).encode(),
@@ -129,33 +106,45 @@ def cells(row: Row) -> list[str]:
     """One line of the table, '-' where nothing is known.
 
     Example:
-        >>> cells(Row('kl', 'KL', {0: 41.0, 1: 42.0}, 41.5, 0.7071, 1.0, 0.25, 0.5,
-        ...           2**20, 1.25))
-        ['KL', '41.50 ± 0.71', '2', '+1.00 ± 0.25', '0.500', '1.25x', '1']
+        >>> from fastsegformer_mm.distillation.comparison.settings import Method
+        >>> cells(Row(Method('kl', 'KL', '224x224'), {0: 41.0, 1: 42.0}, 41.5, 0.5,
+        ...           {'alone': (1.0, 0.25, 2), 'equal time': (-0.5, None, 1)},
+        ...           300, 0.5, 150.0, 2**20))  # doctest: +NORMALIZE_WHITESPACE
+        ['KL', '224x224', '41.50 ± 0.50', '+1.00 ± 0.25', '-0.50 (1 seed)', '-',
+         '300', '0.500', '150', '1', '0: 41.00, 1: 42.00']
     """
 
     def known(value, form):
         return '-' if value is None else form.format(value)
 
-    def spread(value):
-        return '' if value is None else f' ± {value:.2f}'
+    def spread(value, error, form='{:.2f}'):
+        return known(value, form) + ('' if error is None else f' ± {error:.2f}')
 
+    gains = []
+    for gain in GAINS:
+        value, error, seeds = row.gains.get(gain, (None, None, 0))
+        text = spread(value, error, '{:+.2f}')
+        if 0 < seeds < len(row.scores):
+            text += f' ({seeds} seed{"s" if seeds > 1 else ""})'
+        gains.append(text)
     return [
-        row.title,
-        known(row.mean, '{:.2f}') + spread(row.sd),
-        str(len(row.scores)),
-        known(row.difference, '{:+.2f}') + spread(row.difference_sd),
+        row.method.title,
+        row.method.images or '-',
+        spread(row.mean, row.error),
+        *gains,
+        known(row.iterations, '{:.0f}'),
         known(row.step_seconds, '{:.3f}'),
-        known(row.times, '{:.2f}x'),
+        known(row.seconds, '{:.0f}'),
         known(row.peak_bytes and row.peak_bytes / 2**20, '{:.0f}'),
+        ', '.join(f'{k}: {score:.2f}' for k, score in row.scores.items()) or '-',
     ]
 
 
 def title_of(teacher: Path, student: Path, results: Sequence[dict]) -> str:
     """The pair, and the budget of the runs."""
     title = f'{student.stem} taught by {teacher.stem}'
-    budgets = {(r['iterations'], r['batch_size']) for r in results if 'iterations' in r}
-    if len(budgets) == 1:
-        iterations, batch_size = budgets.pop()
+    found = budgets(results)
+    if len(found) == 1:
+        iterations, batch_size = found.pop()
         title += f': {iterations} iterations of {batch_size}'
     return title

@@ -10,8 +10,8 @@ from fastsegformer_mm.engine.checkpoint import read_checkpoint
 from fastsegformer_mm.engine.checkpoint.digest import weights_digest
 from fastsegformer_mm.engine.checkpoint.write import replace_file
 
-from .errors import ComparisonError
 from .run_config import differences, digest, write_config
+from .settings import ComparisonError
 
 CONFIG = 'config.py'
 JOB = 'job.json'
@@ -95,6 +95,12 @@ class Run:
             number += 1
         target.parent.mkdir(parents=True, exist_ok=True)
         return self.folder.rename(target)
+
+
+def best_checkpoint(folder: Path) -> str | None:
+    """The weights of a run that were best on the validation images."""
+    best = sorted(folder.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    return str(best[-1]) if best else None
 
 
 def checkpoint_digest(path) -> str:

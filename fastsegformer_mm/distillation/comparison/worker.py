@@ -18,20 +18,23 @@ from mmengine.runner import Runner
 
 from fastsegformer_mm.distillation import benchmark
 
-from .results import CONFIG, JOB, RESULT, read_json, write_json
+from .results import CONFIG, JOB, RESULT, best_checkpoint, read_json, write_json
 from .step_cost_hook import StepCostHook
+from .validation_hook import read_scores
 
 
 def run(folder) -> dict:
-    """Train if there is something to train, test, and write the result.
+    """Train if there is something to train, test the best weights, write the result.
 
     Args:
         folder (Path): Of a :class:`Run` that was prepared.
 
     Returns:
-        dict: What is in ``result.json``: the job, the metrics on the test split,
-        iterations and batch size, the median seconds of a step and how many were
-        timed, the peak of memory in bytes, the machine.
+        dict: What is in ``result.json``: the job, the metrics on the test split, the
+        machine; of a training the iterations of its schedule and those it made, the
+        scores of its validations, the name of the checkpoint that was tested, the
+        batch size, the numbers and the size of its images, the median seconds of a
+        step and how many were timed, the peak of memory in bytes.
     """
     folder = Path(folder)
     job = read_json(folder / JOB)
@@ -43,29 +46,48 @@ def run(folder) -> dict:
     trains = cfg.get('train_cfg') is not None
     cfg.resume = trains
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    result = dict(job)
     if trains:
         runner.train()
-        # the weights are there, and not to be read from the newest checkpoint
-        runner._resume = False
-    metrics = runner.test()
-    device = next(runner.model.parameters()).device.type
-    result = dict(
-        job,
-        metrics={k: float(v) for k, v in metrics.items()},
-        machine=benchmark.machine(device, job['threads']),
-        wall_seconds=time.perf_counter() - began,
-    )
-    if trains:
         cost = next(h for h in runner.hooks if isinstance(h, StepCostHook))
+        best = best_checkpoint(folder)
         result.update(
+            max_iters=runner.max_iters,
             iterations=runner.iter,
+            validation=read_scores(folder),
+            tested=Path(best).name,
             batch_size=runner.train_dataloader.batch_sampler.batch_size,
+            images=images_of(runner),
             step_seconds=cost.median,
             steps_timed=len(cost.seconds),
             peak_bytes=cost.peak_bytes,
         )
+        # the weights are there, and not to be read from the newest checkpoint
+        runner._resume = False
+        runner.load_checkpoint(best, strict=True)
+    metrics = runner.test()
+    device = next(runner.model.parameters()).device.type
+    result.update(
+        metrics={k: float(v) for k, v in metrics.items()},
+        machine=benchmark.machine(device, job['threads']),
+        wall_seconds=time.perf_counter() - began,
+    )
     write_json(folder / RESULT, result)
     return result
+
+
+def images_of(runner: Runner) -> dict:
+    """How many images with and without labels, and how large one of them is."""
+    data = runner.train_dataloader.dataset
+    labelled, unlabelled = getattr(data, 'sizes', (len(data), 0))
+    height, width = data[0]['inputs'].shape[-2:]
+    return dict(
+        labelled=labelled,
+        unlabelled=unlabelled,
+        size=[height, width],
+        student_size=runner.cfg.model.get('student_size'),
+        test=len(runner.test_dataloader.dataset),
+    )
 
 
 def end_with(pipe: int) -> None:

@@ -9,7 +9,9 @@
 # The student's own loss is a mean over the pixels, and so is whatever has been
 # published beside a sum over them. Weights are those published, but for what a note
 # says.
-_base_ = ['../../../configs/_base_/distill/pkl_nfd_stages.py']
+_base_ = [
+    './_base_/logits.py', '../../../configs/_base_/distill/pkl_nfd_stages.py'
+]
 
 student = (
     '{{ fileDirname }}/../../sekd/configs/small/'
@@ -18,24 +20,21 @@ teacher_name = 'segformer_mit-b2_1xb8-600i_neu-seg-112x112'
 teacher = '{{ fileDirname }}/../../sekd/configs/small/' f'{teacher_name}.py'
 teacher_ckpt = f'work_dirs/{teacher_name}/best_mIoU_iter_*.pth'
 seeds = [0, 1, 2]
-checkpoint_interval = 50  # iterations
+cfg = dict(
+    train_cfg=dict(val_interval=100),
+    default_hooks=dict(checkpoint=dict(interval=50, max_keep_ckpts=1)))
 
 sekd = '{{ fileDirname }}/../../sekd/configs/_base_/distill'
-recorders = dict(
-    logits=dict(type='ModuleOutputs', source='decode_head.conv_seg'),
+maps = dict(
     decoder=dict(type='ModuleOutputs', source='decode_head.fusion_conv.bn'),
     backbone=dict(type='ModuleOutputs', source='backbone'))
 one_conv = dict(type='ConvModuleConnector', act_cfg=None)
-# for the methods that compare logits alone
-on_logits = dict(
-    type='ConfigurableDistiller',
-    student_recorders=dict(logits=recorders['logits']),
-    teacher_recorders=dict(logits=recorders['logits']))
-logits_pair = dict(
-    preds_S=dict(from_student=True, recorder='logits'),
-    preds_T=dict(from_student=False, recorder='logits'))
 
 methods = dict(
+    # KLDivergence multiplies by tau squared, which the official code does not; it
+    # sums over batch and pixels beside a cross entropy that is summed over the
+    # pixels, and the cross entropy here is their mean.
+    mff_kl=dict(weights=dict(loss_kl=1 / 0.7**2 / 28**2)),
     pkl_nfd=dict(
         title='P&KL + NFD',
         reference='https://doi.org/10.1016/j.compag.2023.108604',
@@ -48,71 +47,33 @@ methods = dict(
             **_base_.distiller),
         # The published 5 is for 1000 epochs: the norm divided by H W is about 10 at
         # 4x4, so that hardly anything else would be learnt in 300 iterations.
-        weights=dict(
-            loss_pkl=0.5,
-            loss_nfd_stage1=0.05,
-            loss_nfd_stage2=0.05,
-            loss_nfd_stage3=0.05,
-            loss_nfd_stage4=0.05),
+        weights={f'loss_nfd_stage{i}': 0.05
+                 for i in (1, 2, 3, 4)},
         note='NFD has a hundredth of its published weight of 5'),
-    mff_kl=dict(
-        title="MFF-Metal's KL",
-        reference='projects/mff_metal',
-        distiller=dict(
-            on_logits,
-            distill_losses=dict(
-                loss_kl=dict(
-                    type='ResizeTeacherLoss',
-                    loss=dict(type='KLDivergence', tau=0.7, reduction='sum'))),
-            loss_forward_mappings=dict(loss_kl=logits_pair)),
-        # KLDivergence multiplies by tau squared, which the official code does not;
-        # it sums over batch and pixels beside a cross entropy that is summed over
-        # the pixels, and the cross entropy here is their mean.
-        weights=dict(loss_kl=1 / 0.7**2 / 28**2),
-        note='divided by the number of pixels, as the cross entropy is'),
+    # 0.5 CT (or SU) + 1 texture, each the mean over four stages
     sekd_ct=dict(
         title='SEKD-CT',
         reference='projects/sekd',
         distiller=f'{sekd}/sekd_ct.py',
-        imports=['sekd'],
-        # 0.5 CT + 1 texture, each the mean over four stages
-        weights=dict(
-            loss_feature1=0.125,
-            loss_feature2=0.125,
-            loss_feature3=0.125,
-            loss_feature4=0.125,
-            loss_texture1=0.25,
-            loss_texture2=0.25,
-            loss_texture3=0.25,
-            loss_texture4=0.25)),
+        cfg=dict(custom_imports=dict(imports=['sekd']))),
     sekd_su=dict(
         title='SEKD-SU',
         reference='projects/sekd',
         distiller=f'{sekd}/sekd_su.py',
-        imports=['sekd'],
-        # 0.5 SU + 1 texture, each the mean over four stages
-        weights=dict(
-            loss_feature1=0.125,
-            loss_feature2=0.125,
-            loss_feature3=0.125,
-            loss_feature4=0.125,
-            loss_texture1=0.25,
-            loss_texture2=0.25,
-            loss_texture3=0.25,
-            loss_texture4=0.25)),
+        cfg=dict(custom_imports=dict(imports=['sekd']))),
     pixel_pair=dict(
         title='pixel + pair',
         reference='https://github.com/AmirMansurian/AICSD',
-        imports=['pixel_pair_kd'],
+        cfg=dict(custom_imports=dict(imports=['pixel_pair_kd'])),
         distiller=dict(
             type='ConfigurableDistiller',
-            student_recorders=dict(
-                decoder=recorders['decoder'], backbone=recorders['backbone']),
-            teacher_recorders=dict(
-                decoder=recorders['decoder'], backbone=recorders['backbone']),
+            student_recorders=maps,
+            teacher_recorders=maps,
+            # published weights: 100 and 1
             distill_losses=dict(
-                loss_pixel=dict(type='PixelWiseLoss', mode='code'),
-                loss_pair=dict(type='PairWiseLoss')),
+                loss_pixel=dict(
+                    type='PixelWiseLoss', mode='code', loss_weight=100.0),
+                loss_pair=dict(type='PairWiseLoss', loss_weight=1.0)),
             loss_forward_mappings=dict(
                 loss_pixel=dict(
                     preds_S=dict(from_student=True, recorder='decoder'),
@@ -121,38 +82,4 @@ methods = dict(
                     preds_S=dict(
                         from_student=True, recorder='backbone', data_idx=3),
                     preds_T=dict(
-                        from_student=False, recorder='backbone', data_idx=3)))),
-        # published: 100 and 1
-        weights=dict(loss_pixel=100.0, loss_pair=1.0)),
-    cwd=dict(
-        title='CWD',
-        reference='https://arxiv.org/abs/2011.13256',
-        distiller=dict(
-            on_logits,
-            # it views a map as a matrix, which a map from tokens is not ready for
-            distill_losses=dict(
-                loss_cwd=dict(
-                    type='ResizeTeacherLoss',
-                    loss=dict(type='ChannelWiseDivergence', tau=1.0))),
-            loss_forward_mappings=dict(loss_cwd=logits_pair)),
-        # temperature and weight of MMRazor's config
-        weights=dict(loss_cwd=5.0)),
-    dist=dict(
-        title='DIST',
-        reference='https://arxiv.org/abs/2205.10536',
-        # MMRazor's loss as it is: at each pixel correlations between the classes of
-        # an image, and between the images of a batch
-        distiller=dict(
-            on_logits,
-            distill_losses=dict(
-                loss_dist=dict(
-                    type='DISTLoss',
-                    inter_loss_weight=1.0,
-                    intra_loss_weight=1.0,
-                    tau=1.0)),
-            loss_forward_mappings=dict(
-                loss_dist=dict(
-                    logits_S=dict(from_student=True, recorder='logits'),
-                    logits_T=dict(from_student=False, recorder='logits')))),
-        # all three of them MMRazor's default
-        weights=dict(loss_dist=1.0)))
+                        from_student=False, recorder='backbone', data_idx=3))))))

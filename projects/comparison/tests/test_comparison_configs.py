@@ -1,6 +1,7 @@
 """Every method of every comparison builds, learns a step and predicts."""
 
 import math
+import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from mmengine.registry import HOOKS, MODELS
 
 from fastsegformer_mm.distillation.comparison import read_comparison
 from fastsegformer_mm.distillation.comparison.run_config import (
+    chosen_on_test,
     digest,
     run_config,
     write_config,
@@ -23,8 +25,14 @@ checks = SimpleNamespace(**runpy.run_path(str(ROOT / 'tests/config_checks.py')))
 offline = checks.offline
 
 COMPARISONS = sorted(FOLDER.glob('*.py'))
+# those of _base_/logits.py are tried at two resolutions, and what all methods have with
+# unlabelled images once
+LOGITS = Config.fromfile(FOLDER / '_base_/logits.py').methods
 METHODS = [(path, name) for path in COMPARISONS
-           for name in read_comparison(path).methods]
+           for name in read_comparison(path).methods
+           if name not in ('alone_equal_time', *LOGITS) and (
+               '10pct' not in path.stem
+               or name in ('no_teacher@unlabelled', 'kl_standardised@unlabelled'))]
 every_comparison = pytest.mark.parametrize(
     'path', COMPARISONS, ids=lambda p: p.stem)
 
@@ -39,17 +47,31 @@ def put(cfg, data):
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.num_workers, loader.persistent_workers = 0, False
-        loader.dataset.data_root = str(data / 'neu')
-    checks.shrink(cfg)
+        for dataset in checks.data_sets(loader):
+            dataset.data_root = str(data / 'neu')
+            dataset.pop('indices', None)
+    if 'student_size' in cfg.model:
+        cfg.model.student_size = (64, 64)
+        checks.shrink(cfg, 96)
+    else:
+        checks.shrink(cfg)
     if 'teacher' in cfg.model:
         cfg.model.update(teacher_ckpt=None, allow_random_teacher=True)
     return cfg
 
 
 def test_methods_are_found():
-    names = {name for path, name in METHODS if 'segformer-b2' in path.stem}
-    assert names == {'alone', 'pkl_nfd', 'mff_kl', 'sekd_ct', 'sekd_su', 'pixel_pair',
-                     'cwd', 'dist'}
+    logits = {'pkl', 'kl_standardised', 'mff_kl', 'cwd', 'dist'}
+    maps = {'pkl_nfd', 'pkl_nfd_light', 'pkl_nfd_balanced', 'sekd_ct', 'pixel_pair'}
+    controls = {'alone', 'alone_equal_time'}
+    of_e = {f'{name}@labelled' for name in ('no_teacher', *logits, *maps)}
+    assert {path.stem.split('_1xb8')[0] + path.stem[-14:-8]: {*read_comparison(
+        path).methods} for path in COMPARISONS} == {
+        'segformer-b2_segformer-b0eu-seg': {
+            *controls, *logits, 'pkl_nfd', 'sekd_ct', 'sekd_su', 'pixel_pair'},
+        'att-unet-swin-half_fastsegformer-eeu-seg': controls | of_e,
+        'att-unet-swin-half_fastsegformer-e-10pct': controls | of_e | {
+            name.replace('@', '@un') for name in of_e}}
 
 
 @pytest.mark.parametrize(
@@ -61,11 +83,16 @@ def test_method_learns_and_predicts(path, name, data, tmp_path):
     torch.manual_seed(0)
     model = MODELS.build({'_scope_': 'mmseg', **cfg.model})
     model.init_weights()
+    control = not read_comparison(path).methods[name].distiller
+    if control and 'distiller' in cfg.model:
+        # what DistillScheduleHook sets before the first step
+        model.distillation_stopped = True
     step = checks.learn(cfg, model)
     assert math.isfinite(step.losses['loss'])
-    if name == 'alone':
-        assert 'decode_head.conv_seg.weight' in step.moved
-        assert not step.unused
+    if control:
+        head = 'decode_head.conv_seg.weight'
+        assert {head, f'architecture.{head}'} & step.moved
+        assert not step.pairs
     else:
         distiller = cfg.model.distiller
         assert set(step.pairs) == set(distiller.distill_losses)
@@ -82,57 +109,110 @@ def test_method_learns_and_predicts(path, name, data, tmp_path):
 @every_comparison
 def test_name_and_budget_agree(path):
     comparison = read_comparison(path)
-    teacher, student, rest = path.stem.split('_', 2)
+    teacher, student, rest = path.stem.replace('-10pct', '').split('_', 2)
     student_cfg = Config(run_config(comparison, 'alone', 0))
     for own, name in ((comparison.teacher, teacher), (comparison.student, student)):
-        short = own.stem.split('_1xb')[0].replace('_mit', '')
-        assert short == name
+        assert {*name.split('-')} <= {*re.split('[-_]', own.stem)}
     batch, schedule = rest.split('_')[0].removeprefix('1xb').split('-')
     assert student_cfg.train_dataloader.batch_size == int(batch)
     assert student_cfg.train_cfg.max_iters == int(schedule.removesuffix('i'))
     assert comparison.student.stem.endswith(rest)
-    # the teacher's checkpoint is where `mim train` leaves it
-    assert comparison.teacher_ckpt == (
-        f'work_dirs/{comparison.teacher.stem}/best_mIoU_iter_*.pth')
+    # the teacher's checkpoint is where `mim train` leaves it, or is made here
+    assert comparison.teacher_ckpt in (
+        None, f'work_dirs/{comparison.teacher.stem}/best_mIoU_iter_*.pth')
     assert len(comparison.seeds) >= 3
+    # the teacher has the labels and the validations of the student
+    teacher_cfg = Config(run_config(comparison, 'teacher', 0))
+    for key in ('data_root', 'data_prefix', 'indices'):
+        assert teacher_cfg.train_dataloader.dataset.get(
+            key) == student_cfg.train_dataloader.dataset.get(key)
+    assert teacher_cfg.custom_hooks == student_cfg.custom_hooks
+    for cfg in (teacher_cfg, student_cfg):
+        assert cfg.train_cfg.val_interval == 100
+        assert cfg.default_hooks.checkpoint.save_best == 'mIoU'
+        assert not chosen_on_test(cfg)
 
 
 @every_comparison
 def test_all_methods_differ_in_the_distillation_alone(path):
+    """Each from its control, and controls from the student alone by their images."""
     comparison = read_comparison(path)
     cfgs = {name: run_config(comparison, name, 0) for name in comparison.methods}
-    assert len({digest(cfg) for cfg in cfgs.values()}) == len(cfgs)
     alone = cfgs['alone']
+    # equal time, before it is measured
+    assert cfgs.pop('alone_equal_time') == alone
+    assert len({digest(cfg) for cfg in cfgs.values()}) == len(cfgs)
     for name, cfg in cfgs.items():
-        assert cfg.keys() == alone.keys()
-        differing = {key for key in cfg if cfg[key] != alone[key]}
-        assert differing <= {'model', 'custom_hooks', 'custom_imports'}, name
-        if name != 'alone':
-            architecture = dict(cfg['model']['architecture'])
-            assert architecture.pop('_scope_') == 'mmseg'
-            assert architecture == alone['model']
+        method = comparison.methods[name]
+        control = cfgs[method.control]
+        differing = {key for key in cfg if cfg[key] != control.get(key)}
+        parts = {'model', 'custom_hooks', 'custom_imports'}
+        if method.distiller is None:
+            assert differing <= parts | {'train_dataloader'}, name
+            continue
+        assert differing <= parts, name
+        architecture = dict(cfg['model']['architecture'])
+        assert architecture.pop('_scope_') == 'mmseg'
+        if method.control == 'alone':
             # the same images at the same size: no gain of theirs is a method's
+            assert architecture == alone['model']
             assert 'student_size' not in cfg['model']
+        else:
+            assert control['model'] == {
+                **cfg['model'], 'distiller': control['model']['distiller']}
+            # but for the mean over the labelled pixels
+            architecture['decode_head']['loss_decode'].pop('avg_non_ignore', None)
+            assert architecture == alone['model']
+            assert cfg['model']['student_size'] == (112, 112)
 
 
-def test_weights_of_the_pair_for_a_cpu():
-    """What the projects publish, but for the two that the notes tell of."""
-    path, = (p for p in COMPARISONS if 'segformer-b2' in p.stem)
-    methods = read_comparison(path).methods
+def test_images_with_and_without_labels():
+    path, = (p for p in COMPARISONS if '10pct' in p.stem)
+    comparison = read_comparison(path)
+    loader = run_config(comparison, 'pkl@unlabelled', 0)['train_dataloader']
+    assert loader['sampler']['labelled'] == 4
+    assert loader['sampler']['batch_size'] == loader['batch_size'] == 8
+    data = loader['dataset']
+    data['unlabelled'] = data['unlabelled']['dataset']
+    labelled, unlabelled = (
+        data[kind].pop('indices') for kind in ('labelled', 'unlabelled'))
+    assert len(labelled) == 221
+    assert sorted(labelled + unlabelled) == list(range(2205))
+    assert data['labelled'] == data['unlabelled']
+    own = run_config(comparison, 'pkl@labelled', 0)['train_dataloader']
+    assert own['dataset'].pop('indices') == labelled
+    assert own['dataset'] == data['labelled']
+    assert own['batch_size'] == 8
+
+
+def test_weights_of_the_pairs_for_a_cpu():
+    """What the projects publish, but for those that the notes tell of."""
+    stages = (1, 2, 3, 4)
     sekd = {f'loss_{k}{i}': w for k, w in (('feature', 0.125), ('texture', 0.25))
-            for i in (1, 2, 3, 4)}
-    expected = dict(
-        pkl_nfd={'loss_pkl': 0.5, **{f'loss_nfd_stage{i}': 0.05 for i in (1, 2, 3, 4)}},
-        mff_kl=dict(loss_kl=pytest.approx(0.0026031, rel=1e-4)),
-        sekd_ct=sekd, sekd_su=sekd, pixel_pair=dict(loss_pixel=100.0, loss_pair=1.0),
-        cwd=dict(loss_cwd=5.0), dist=dict(loss_dist=1.0))
-    for name, weights in expected.items():
-        losses = methods[name].distiller['distill_losses']
-        assert {k: loss['loss_weight'] for k, loss in losses.items()} == weights
-        if 'sekd' in name:
-            # they are the project's own, under the names of the losses
-            own = Config.fromfile(
-                ROOT / f'projects/sekd/configs/_base_/distill/{name}.py')
-            assert own.distiller.to_dict() == methods[name].distiller
-    noted = {name for name, method in methods.items() if method.note}
-    assert noted == {'pkl_nfd', 'mff_kl'}
+            for i in stages}
+    both = dict(
+        cwd=dict(loss_cwd=5.0), dist=dict(loss_dist=None), pkl=dict(loss_pkl=0.5),
+        kl_standardised=dict(loss_kl=None),
+        pixel_pair=dict(loss_pixel=100.0, loss_pair=1.0))
+    pairs = [*(f'stage{i}' for i in stages), 'pyramid', 'fusion', 'branch']
+    expected = {
+        'segformer-b2': dict(
+            both, sekd_ct=sekd, sekd_su=sekd, mff_kl=dict(loss_kl=0.0026031),
+            pkl_nfd={'loss_pkl': 0.5, **{f'loss_nfd_stage{i}': 0.05 for i in stages}}),
+        'fastsegformer-e_1xb8-300i_neu-seg-112': dict(
+            both, mff_kl=dict(loss_kl=1.62694e-4),
+            sekd_ct={f'loss_feature{i}': 0.125 for i in stages},
+            **{name: {'loss_pkl': 0.5, **{f'loss_nfd_{pair}': w for pair in pairs}}
+               for name, w in (('pkl_nfd', 5.0), ('pkl_nfd_balanced', 5.0),
+                               ('pkl_nfd_light', 0.05))})}
+    for part, weights in expected.items():
+        path, = (p for p in COMPARISONS if part in p.stem)
+        found = {name.split('@')[0]: m for name, m in
+                 read_comparison(path).methods.items() if m.distiller}
+        assert {name: {k: loss.get('loss_weight') for k, loss in m.distiller[
+            'distill_losses'].items()} for name, m in found.items()} == {
+            name: {k: w and pytest.approx(w, rel=1e-4) for k, w in of.items()}
+            for name, of in weights.items()}
+        noted = {name for name, method in found.items() if method.note}
+        assert noted >= {'mff_kl', 'kl_standardised'}
+        assert not noted & {'pkl', 'cwd', 'dist', 'pixel_pair', 'sekd_su'}

@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
+from mmseg.evaluation import IoUMetric  # noqa: F401 - for test files
 
 from fastsegformer_mm.distillation.comparison import read_comparison, worker
 from fastsegformer_mm.distillation.comparison.compare import Bench, compare
@@ -84,6 +85,10 @@ METHODS = dict(
     nfd=dict(distiller=features(), weights=dict(loss_maps=5.0)))
 
 
+# what all trainings have
+OFTEN = dict(default_hooks=dict(checkpoint=dict(interval=2, max_keep_ckpts=1)))
+
+
 def write(path, **content):
     path.write_text(''.join(
         f'{key} = {pprint.pformat(value, sort_dicts=False)}\n'
@@ -100,7 +105,7 @@ def write_case(folder, iters=4, teacher=True, **changes):
         student=str(write(folder / 'small.py', **own_config(data, 4, iters))),
         teacher=str(write(folder / 'big.py', **own_config(data, 6, iters))),
         teacher_ckpt=str(folder / 'teacher.pth'), methods=METHODS, seeds=[0, 1],
-        checkpoint_interval=2)
+        cfg=OFTEN)
     if teacher:
         save_teacher(folder / 'teacher.pth')
     return write(folder / 'pair.py', **{**content, **changes})

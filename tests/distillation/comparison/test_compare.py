@@ -1,5 +1,6 @@
 """Whole comparisons of tiny networks: what is run, resumed, refused and reported."""
 
+import math
 import os
 import runpy
 import shutil
@@ -36,56 +37,149 @@ def weights(run, iteration=4):
     return torch.load(path, map_location='cpu', weights_only=False)['state_dict']
 
 
-def test_two_methods_with_two_seeds(folder):
-    bench = case.bench(case.write_case(folder, iters=12))
+def test_the_whole_protocol(folder):
+    """Teacher, alone, equal time, same images, one method with two seeds each."""
+    images = dict(own={}, small=dict(model=dict(student_size=[8, 8])))
+    path = case.write_case(
+        folder, iters=12, teacher=False, teacher_ckpt=None, images=images,
+        methods=dict(kl=case.METHODS['kl']), early_stopping=dict(patience=9),
+        cfg={**case.OFTEN, 'train_cfg': dict(val_interval=4)})
+    bench = case.bench(path)
     outcome, said = case.go(bench)
-    names = ['alone', 'kl', 'nfd']
-    order = [f'{name}, seed {seed}' for seed in (0, 1) for name in names]
-    assert case.Here.started == [*order, 'teacher, test']
-    assert [run.name for run in outcome.done] == case.Here.started
-    assert not outcome.failed
-    assert not outcome.left
-    assert said[0] == '[1/7] alone, seed 0 starts'
+    names = ['alone', 'kl@own', 'no_teacher@small', 'kl@small']
+    assert case.Here.started == [
+        'teacher, seed 0',
+        *(f'{name}, seed {seed}' for seed in (0, 1) for name in names),
+        'alone_equal_time, seed 0', 'alone_equal_time, seed 1']
+    assert [run.name for run in outcome.done] == case.Here.started[1:]
+    assert (outcome.failed, outcome.left) == ({}, [])
+    assert said[0] == '[1/1] teacher, seed 0 starts'
 
-    results = {}
-    for run in outcome.done:
-        results[run.name] = result = read_json(run.folder / 'result.json')
-        assert 0 < result['metrics']['mIoU'] < 100
+    results = {run.name: read_json(run.folder / 'result.json') for run in outcome.done}
+    runs = {run.name: run for run in [*outcome.done, bench.teacher_training()]}
+    equal = read_json(folder / 'out/equal_time.json')
+    iterations = math.ceil(round(12 * equal['stretch'], 6))
+    for name, result in results.items():
         assert result['machine']['threads'] == result['threads'] == 1
         assert result['side_by_side'] is False
-        if run.method == 'teacher':
-            assert 'iterations' not in result
-            continue
-        # the budget is the same for all, and two steps follow the ten of warm-up
-        assert (result['iterations'], result['batch_size']) == (12, 2)
-        assert result['steps_timed'] == 2
+        assert result['batch_size'] == 2
         assert 0 < result['step_seconds'] < 10
         assert result['peak_bytes'] > 100 * 2**20
-    # every method and seed has learnt something else
-    digests = {str(weights(run.folder, 12)['architecture.decode_head.conv_seg.weight'
-                                           if run.method != 'alone' else
-                                           'decode_head.conv_seg.weight'])
-               for run in outcome.done[:-1]}
-    assert len(digests) == 6
-    # the teacher is the same, and only 'alone' has none
+        assert (result['teacher'] is None) == name.startswith('alone')
+        # what is tested are the best weights on the validation images
+        scores = {int(k): v for k, v in result['validation'].items()}
+        best = max(scores, key=scores.get)
+        assert result['tested'] == f'best_mIoU_iter_{best}.pth'
+        assert result['metrics']['mIoU'] == pytest.approx(scores[best], abs=0.01)
+        if 'equal' in name:
+            assert result['iterations'] == result['max_iters'] == iterations
+            continue
+        # the budget is the same for all; two steps follow the ten of warm-up
+        assert (result['iterations'], result['max_iters']) == (12, 12)
+        assert result['steps_timed'] == 2
+        assert list(scores) == [4, 8, 12]
     assert len({r['teacher'] for r in results.values()}) == 2
-    assert results['alone, seed 1']['teacher'] is None
+    # every method and seed has learnt something else
+    heads = {str(weights(runs[name].folder, result['iterations'])[
+        ('' if 'alone' in name else 'architecture.') + 'decode_head.conv_seg.weight'])
+        for name, result in results.items()}
+    assert len(heads) == len(results)
 
+    # the seconds of the longest distillation, in steps of the student alone
     report = bench.report(bench.find_teacher())
+    rows = {row.method.name: row for row in report.rows}
+    longest = max(rows[name].seconds for name in ('kl@own', 'kl@small'))
+    assert rows[equal['method']].seconds == equal['seconds'] == longest
+    stretch = longest / (12 * rows['alone'].step_seconds)
+    assert equal['stretch'] == pytest.approx(max(1, stretch), abs=1e-4)
     assert report.title == 'small taught by big: 12 iterations of 2'
-    assert report.teacher_score == results['teacher, test']['metrics']['mIoU']
-    for row in report.rows:
-        assert row.scores == {
-            seed: results[f'{row.name}, seed {seed}']['metrics']['mIoU']
-            for seed in (0, 1)}
+    assert [(r.method.title, r.method.images) for r in report.rows] == [
+        ('teacher: big', ''), ('alone', ''), ('alone, equal time', ''), ('KL', 'own'),
+        ('same images, no teacher', 'small'), ('KL', 'small')]
+    for name, row in rows.items():
+        if name != 'teacher':
+            assert row.scores == {seed: results[f'{name}, seed {seed}']['metrics'][
+                'mIoU'] for seed in (0, 1)}
+    gain = rows['kl@small'].gains
+    control = rows['no_teacher@small'].scores
+    assert gain['same images'][0] == pytest.approx(
+        rows['kl@small'].mean - (control[0] + control[1]) / 2)
+    assert rows['kl@own'].gains['same images'] == rows['kl@own'].gains['alone']
+    # the teacher's score and cost: its training is a run as all others
+    assert rows['teacher'].scores == {
+        0: runs['teacher, seed 0'].result()['metrics']['mIoU']}
+    assert rows['teacher'].iterations == 12
+    assert rows['teacher'].seconds == 12 * rows['teacher'].step_seconds
+    notes = '\n'.join(report.lines())
+    assert 'Images of teacher, alone, own: 4 labelled, 16x16; 3 to test.' in notes
+    assert 'small: 4 labelled, 16x16, for the student 8x8; 3 to test.' in notes
+    assert 'Validation and test images are the same' in notes
 
-    # nothing is run twice; another seed is all that is missing for three
+    # nothing is run twice, equal time is not measured anew; another seed is added
     outcome, said = case.go(bench)
     assert case.Here.started == []
-    assert said == ['7 of 7 runs are complete already']
-    outcome, _ = case.go(bench, ['kl'], [0, 2])
-    assert case.Here.started == ['kl, seed 2']
-    assert list(bench.report(bench.find_teacher()).rows[1].scores) == [0, 1, 2]
+    assert said == [f'{k} of {k} runs are complete already' for k in (1, 8, 2)]
+    case.go(bench, ['alone_equal_time', 'kl@own'], [0, 2])
+    assert case.Here.started == ['kl@own, seed 2', 'alone_equal_time, seed 2']
+    assert read_json(folder / 'out/equal_time.json') == equal
+
+
+def test_same_images_without_a_teacher_learn_from_labels_alone(folder):
+    """With images that are the student's own it is the student alone, to the bit."""
+    path = case.write_case(
+        folder, images=dict(same=dict(model=dict(student_size=None))))
+    case.go(case.bench(path), ['alone', 'no_teacher@same'], [0])
+    alone, control = (
+        weights(folder / f'out/runs/{name}/seed-0')
+        for name in ('alone', 'no_teacher@same'))
+    assert {k.removeprefix('architecture.') for k in control} == set(alone)
+    for key, value in alone.items():
+        assert torch.equal(control[f'architecture.{key}'], value), key
+
+
+def test_early_stopping(folder, monkeypatch):
+    """A run stops where it would have stopped without an interruption."""
+    def write(out, **early):
+        path = case.write_case(
+            folder, iters=20, early_stopping=early,
+            cfg={**case.OFTEN, 'train_cfg': dict(val_interval=2)})
+        return case.bench(path, out)
+
+    scores = iter([50.0, 60.0, 60.05, 55.0, 70.0])
+    monkeypatch.setattr(case.IoUMetric, 'compute_metrics', lambda *_: {
+        'mIoU': next(scores)})
+    # 60.05 is no better by min_delta, as is 55; the fifth score is that of the test
+    straight, _ = case.go(write('out', patience=2, min_delta=0.1), ['alone'], [0])
+    result = straight.done[0].result()
+    assert (result['iterations'], result['max_iters']) == (8, 20)
+    assert result['validation'] == {'2': 50.0, '4': 60.0, '6': 60.05, '8': 55.0}
+    assert (result['tested'], result['metrics']) == (
+        'best_mIoU_iter_6.pth', {'mIoU': 70.0})
+
+    # killed between the validations; then after the last, before the test
+    for iteration in (7, None):
+        out = f'torn-{iteration}'
+        scores = iter([50.0, 60.0, 60.05, 55.0, 70.0])
+        with monkeypatch.context() as patch:
+            if iteration:
+                case.stop_at(patch, iteration)
+            else:
+                patch.setattr(case.Runner, 'test', interrupt)
+            with pytest.raises(case.Interrupt):
+                case.go(write(out, patience=2, min_delta=0.1), ['alone'], [0])
+        again, _ = case.go(write(out, patience=2, min_delta=0.1), ['alone'], [0])
+        found = again.done[0].result()
+        keys = ('iterations', 'validation', 'tested', 'metrics')
+        assert {k: found[k] for k in keys} == {k: result[k] for k in keys}
+
+    # without patience it trains on
+    scores = iter([50.0, 60.0, 60.05, 55.0, *[54.0] * 7])
+    outcome, _ = case.go(write('whole'), ['alone'], [0])
+    assert outcome.done[0].result()['iterations'] == 20
+
+
+def interrupt(*_):
+    raise case.Interrupt
 
 
 def test_a_distillation_of_no_weight_is_the_student_alone(folder):
@@ -95,17 +189,17 @@ def test_a_distillation_of_no_weight_is_the_student_alone(folder):
             distiller=case.logits(type='PKLLoss'), weights=dict(loss_logits=weight))
         for name, weight in (('nothing', 0.0), ('little', 0.01))}
     bench = case.bench(case.write_case(folder, methods=methods))
-    case.go(bench, seeds=[3])
+    names = ['alone', 'nothing', 'little']
+    case.go(bench, names, [3])
     alone, nothing, little = (
-        weights(folder / 'out/runs' / name / 'seed-3')
-        for name in ('alone', 'nothing', 'little'))
+        weights(folder / 'out/runs' / name / 'seed-3') for name in names)
     assert {k.removeprefix('architecture.') for k in nothing} == set(alone)
     for key, value in alone.items():
         assert torch.equal(nothing[f'architecture.{key}'], value), key
     key = 'decode_head.conv_seg.weight'
     assert not torch.equal(little[f'architecture.{key}'], alone[key])
-    alone, nothing, _ = bench.report(bench.find_teacher()).rows
-    assert (nothing.difference, nothing.mean) == (0, alone.mean)
+    rows = {r.method.name: r for r in bench.report(bench.find_teacher()).rows}
+    assert rows['nothing'].gains['alone'] == (0, None, 1)
 
 
 def test_killed_and_gone_on_with_is_the_same(folder, monkeypatch):
@@ -133,20 +227,6 @@ def test_killed_and_gone_on_with_is_the_same(folder, monkeypatch):
     # what was measured before the kill is known after it
     assert b['iterations'] == 4
     assert a['steps_timed'] == b['steps_timed'] == 0
-
-
-def test_the_last_weights_are_tested_whatever_was_saved(folder):
-    path = case.write_case(folder)
-    options = {'train_cfg.max_iters': 3, 'train_cfg.val_interval': 3}
-    found = []
-    for name, save_last in (('saved', True), ('unsaved', False)):
-        options['default_hooks.checkpoint.save_last'] = save_last
-        outcome, _ = case.go(
-            case.bench(path, name, options=options), ['alone'], [0])
-        found.append(outcome.done[0].result()['metrics'])
-    assert not (folder / 'unsaved/runs/alone/seed-0/iter_3.pth').exists()
-    assert (folder / 'unsaved/runs/alone/seed-0/iter_2.pth').exists()
-    assert found[0] == found[1]
 
 
 class Impatient(Process):
@@ -199,7 +279,8 @@ def test_a_changed_config_is_noticed(folder):
         case.go(changed, ['alone', 'kl'], [0])
     # no result is lost, or mixed with new ones
     report = changed.report(changed.find_teacher())
-    assert [len(row.scores) for row in report.rows] == [1, 0]
+    assert {r.method.name: len(r.scores) for r in report.rows} == {
+        'teacher': 1, 'alone': 1, 'alone_equal_time': 0, 'kl': 0}
     assert 'Left out, as they are of another config or teacher: kl, seed 0.' in (
         report.notes)
     case.go(changed, ['alone', 'kl'], [0], rerun_changed=True)
@@ -233,7 +314,8 @@ def test_another_teacher_is_noticed(folder):
     (folder / 'teacher.pth').unlink()
     with pytest.raises(ComparisonError, match='taught by different teachers'):
         bench.report(bench.find_teacher())
-    assert list(copied.report(copied.find_teacher()).rows[1].scores) == [1]
+    rows = {r.method.name: r for r in copied.report(copied.find_teacher()).rows}
+    assert list(rows['kl'].scores) == [1]
 
 
 def test_begun_with_another_config_is_no_beginning(folder, monkeypatch):
@@ -296,16 +378,10 @@ def test_a_teacher_without_a_checkpoint(folder):
     case.go(bench, ['alone', 'kl'], [0], train_teacher=True)
     assert case.Here.started == ['teacher, seed 0', 'kl, seed 0']
     made = folder / 'out/runs/teacher/seed-0'
-    assert bench.find_teacher() == str(made / 'iter_4.pth')
-    report = bench.report(bench.find_teacher())
-    result = read_json(made / 'result.json')
-    assert report.teacher_score == result['metrics']['mIoU']
-    assert result['iterations'] == 4
+    assert bench.find_teacher() == str(made / 'best_mIoU_iter_4.pth')
     # it is there now, whether asked for or not
     case.go(bench, ['alone', 'kl'], [0])
     assert case.Here.started == []
-    shutil.copy(made / 'iter_4.pth', made / 'best_mIoU_iter_2.pth')
-    assert bench.find_teacher() == str(made / 'best_mIoU_iter_2.pth')
 
 
 def test_a_teacher_that_fails_teaches_nobody(folder):

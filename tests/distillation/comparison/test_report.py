@@ -10,99 +10,168 @@ from pathlib import Path
 
 import cv2
 import pytest
-from rich.console import Console
 
 from fastsegformer_mm.distillation.comparison import Method
 from fastsegformer_mm.distillation.comparison.plot import figure_of
 from fastsegformer_mm.distillation.comparison.report import Report, cells, title_of
-from fastsegformer_mm.distillation.comparison.summary import caveats, summarise
+from fastsegformer_mm.distillation.comparison.summary import (
+    about_equal_time,
+    caveats,
+    equal_time,
+    summarise,
+)
 
+PAIR = dict(type='ConfigurableDistiller')
 METHODS = [
     Method('alone', 'alone'),
-    Method('kl', 'KL', reference='https://example.org/kl', note='a tenth'),
-    Method('cwd'), Method('nfd', 'NFD', note='not run')]
+    Method('alone_equal_time', 'alone, equal time'),
+    Method('no_teacher@big', 'same images, no teacher', 'big'),
+    Method('kl@big', 'KL', 'big', 'https://example.org/kl', 'a tenth', PAIR, [],
+           'no_teacher@big'),
+    Method('cwd', 'CWD', distiller=PAIR), Method('nfd', 'NFD', '', '', 'not run', PAIR)]
+TEACHER = Method('teacher', 'teacher: b2')
 
 
 def result(method, seed, score, seconds=None, peak=None, **more):
-    return dict(
+    return dict(dict(
         method=method, seed=seed, metrics=dict(mIoU=score, aAcc=90.0), iterations=300,
-        batch_size=8, step_seconds=seconds, peak_bytes=peak,
-        machine=dict(device='EPYC', threads=2), **more)
+        max_iters=300, batch_size=8, step_seconds=seconds, peak_bytes=peak,
+        machine=dict(device='EPYC', threads=2)), **more)
 
 
 def results():
     return [
-        result('kl', 2, 46.0, 0.5, 300 * 2**20), result('kl', 0, 41.0, 0.7, 2**30),
+        result('kl@big', 2, 46.0, 0.5, 300 * 2**20),
+        result('kl@big', 0, 41.0, 0.7, 2**30), result('kl@big', 1, 45.0, 0.6),
         result('alone', 0, 40.0, 0.2, 100 * 2**20),
         result('alone', 1, 42.0, 0.1, 2**20),
-        result('alone', 2, 41.0, 0.4, 2**20), result('cwd', 5, 50.0)]
+        result('alone', 2, 41.0, 0.4, 2**20),
+        result('alone_equal_time', 0, 42.0, 0.2, iterations=900, max_iters=900),
+        result('alone_equal_time', 2, 41.0, 0.2, iterations=700, max_iters=900),
+        result('no_teacher@big', 1, 44.5), result('cwd', 5, 50.0)]
 
 
 @pytest.fixture
 def rows():
-    return summarise(results(), METHODS)
+    trained = result('teacher', 0, 61.25, 1.5)
+    return [*summarise([trained], [TEACHER]), *summarise(results(), METHODS)]
 
 
-def test_mean_spread_difference_and_cost(rows):
-    alone, kl, cwd, nfd = rows
-    assert [row.title for row in rows] == ['alone', 'KL', 'cwd', 'NFD']
+def test_mean_error_and_cost(rows):
+    teacher, alone, equal, _, kl, cwd, nfd = rows
     assert alone.scores == {0: 40.0, 1: 42.0, 2: 41.0}
-    assert (alone.mean, alone.sd) == (41.0, 1.0)
-    assert (alone.difference, alone.difference_sd, alone.times) == (None, None, None)
-    assert alone.step_seconds == 0.2
+    # the deviation is 1, of three scores
+    assert (alone.mean, alone.error) == (41.0, pytest.approx(1 / math.sqrt(3)))
+    assert alone.gains == {}
+    assert (alone.iterations, alone.step_seconds, alone.seconds) == (300, 0.2, 60)
     assert alone.peak_bytes == 100 * 2**20
-
-    assert list(kl.scores.items()) == [(0, 41.0), (2, 46.0)]
-    assert kl.mean == 43.5
-    assert kl.sd == pytest.approx(math.sqrt(12.5))
-    # seed by seed: 1 and 5, not 43.5 - 41
-    assert kl.difference == 3.0
-    assert kl.difference_sd == pytest.approx(math.sqrt(8))
-    assert kl.step_seconds == pytest.approx(0.6)
-    assert kl.times == pytest.approx(3.0)
+    # stopped early once
+    assert (equal.iterations, equal.seconds) == (800, 160)
+    assert list(kl.scores.items()) == [(0, 41.0), (1, 45.0), (2, 46.0)]
+    assert (kl.mean, kl.error) == (44.0, pytest.approx(math.sqrt(7 / 3)))
+    assert kl.seconds == pytest.approx(180)
     assert kl.peak_bytes == 2**30
+    assert (cwd.mean, cwd.error, cwd.step_seconds) == (50.0, None, None)
+    assert (nfd.scores, nfd.mean, nfd.error) == ({}, None, None)
+    assert (teacher.seconds, teacher.gains) == (450, {})
 
-    # one run: no spread; none of its seeds was run alone: no difference
-    assert (cwd.mean, cwd.sd, cwd.difference) == (50.0, None, None)
-    assert (cwd.step_seconds, cwd.peak_bytes, cwd.times) == (None, None, None)
-    assert (nfd.scores, nfd.mean, nfd.sd) == ({}, None, None)
+
+def test_gains_are_paired_by_seed(rows):
+    _, _, equal, control, kl, cwd, _ = rows
+    # 41 - 40, 45 - 42, 46 - 41: mean 3, deviation 2
+    assert kl.gains['alone'] == (3.0, pytest.approx(2 / math.sqrt(3)), 3)
+    # 41 - 42 and 46 - 41 with seeds 0 and 2: deviation sqrt(18), by sqrt(2)
+    assert kl.gains['equal time'] == (2.0, pytest.approx(3.0), 2)
+    # seed 1 alone
+    assert kl.gains['same images'] == (0.5, None, 1)
+    # no seed is that of a control; without images of its own that is 'alone'
+    assert cwd.gains == dict.fromkeys(
+        ('alone', 'equal time', 'same images'), (None, None, 0))
+    assert equal.gains == {'alone': (1.0, 1.0, 2)}
+    assert control.gains['alone'] == (2.5, None, 1)
+    assert 'same images' not in control.gains
+    assert summarise(results(), METHODS[2:])[1].gains['same images'] == (0.5, None, 1)
 
 
 def test_cells(rows):
-    assert cells(rows[0]) == ['alone', '41.00 ± 1.00', '3', '-', '0.200', '-', '100']
-    assert cells(rows[1]) == [
-        'KL', '43.50 ± 3.54', '2', '+3.00 ± 2.83', '0.600', '3.00x', '1024']
-    assert cells(rows[2]) == ['cwd', '50.00', '1', '-', '-', '-', '-']
-    assert cells(rows[3]) == ['NFD', '-', '0', '-', '-', '-', '-']
-    only = summarise([result('alone', 0, 40.0), result('kl', 0, 38.5)], METHODS)
-    assert cells(only[1])[3] == '-1.50'
+    texts = [cells(row) for row in rows]
+    assert texts[1] == ['alone', '-', '41.00 ± 0.58', '-', '-', '-', '300', '0.200',
+                        '60', '100', '0: 40.00, 1: 42.00, 2: 41.00']
+    assert texts[4][:6] == ['KL', 'big', '44.00 ± 1.53', '+3.00 ± 1.15',
+                            '+2.00 ± 3.00 (2 seeds)', '+0.50 (1 seed)']
+    assert texts[6] == ['NFD', *['-'] * 10]
 
 
-def test_without_alone(rows):
-    found = summarise(results(), METHODS[1:])
-    assert [row.difference for row in found] == [None] * 3
-    assert found[0].mean == rows[1].mean
+def test_equal_time():
+    rows = summarise(results(), METHODS)
+    # 300 steps of 0.6 s are 900 of 0.2 s: three schedules of 300, or two of 450
+    assert equal_time(rows, 300) == dict(
+        method='kl@big', seconds=pytest.approx(180), stretch=3.0)
+    assert equal_time(rows, 450)['stretch'] == 2.0
+    # a distillation that stopped before the student alone is no reason for less
+    assert equal_time(rows, 3000)['stretch'] == 1.0
+    # the one that is named, and the longest otherwise
+    more = [*results(), result('cwd', 0, 50.0, 1.2)]
+    rows = summarise(more, METHODS)
+    assert equal_time(rows, 300)['method'] == 'cwd'
+    assert equal_time(rows, 300)['stretch'] == 6.0
+    named = equal_time(rows, 300, 'kl@big')
+    assert named['stretch'] == 3.0
+    text, = about_equal_time(named, rows)
+    assert text == (
+        'Alone, equal time: 3.00 times the schedule, for the 180 s of kl@big. cwd '
+        'took longer: to give it their time, remove equal_time.json and use '
+        '--rerun-changed.')
+    assert about_equal_time({}, rows) == []
+    # nothing was timed
+    assert equal_time(rows, 300, 'nfd') == {}
+    assert equal_time(summarise(results(), METHODS[1:]), 300) == {}
 
 
-def test_caveats():
-    assert caveats(results()) == []
-    shared, = caveats([*results(), result('kl', 1, 40.0, side_by_side=True)])
+def test_caveats(rows):
+    rows = rows[:2] + rows[3:4]  # the teacher, and two with other seeds
+    others = 'Not all methods have been run with the same seeds.'
+    gap = 'Teacher minus student alone: +20.25 points.'
+    assert caveats(rows, results()) == [gap, others]
+    rows = rows[:2]
+    rows[0].mean, rows[0].seconds = 42.5, None
+    assert caveats(rows, results()) == [
+        'Teacher minus student alone: +1.50 points.',
+        'A teacher that is hardly better teaches little.',
+        'Its checkpoint was given; its training has no cost here.']
+    shared, = caveats([], [*results(), result('cwd', 1, 40.0, side_by_side=True)])
     assert shared.startswith('Runs were made side by side')
-    other = result('kl', 1, 40.0)
+    other = result('cwd', 1, 40.0)
     other['machine'] = dict(device='EPYC', threads=4, torch='3')
-    assert caveats([*results(), other]) == [
+    assert caveats([], [*results(), other]) == [
         'Runs differ in threads, torch: their seconds and memory do not compare.']
-    longer = {**result('kl', 1, 40.0), 'iterations': 600}
-    assert caveats([*results(), longer]) == [
+    longer = result('cwd', 1, 40.0, iterations=500, max_iters=600)
+    assert caveats([], [*results(), longer]) == [
         'Budgets differ: [(300, 8), (600, 8)] (iterations, batch size).']
     # a teacher that was only tested has no cost
-    assert caveats([*results(), dict(metrics={}, side_by_side=True)]) == []
+    assert caveats([], [*results(), dict(metrics={}, side_by_side=True)]) == []
+
+
+def test_images(rows):
+    own = dict(labelled=44, unlabelled=0, size=[112, 112], student_size=None, test=400)
+    big = dict(own, size=[224, 200], student_size=112)
+    more = dict(big, unlabelled=2161)
+    found = [
+        result('teacher', 0, 60.0, images=dict(own, size=[224, 224])),
+        result('alone', 0, 40.0, images=own), result('cwd', 0, 40.0, images=own),
+        result('kl@big', 0, 40.0, images=big), result('kl@big', 1, 40.0, images=more)]
+    assert caveats(summarise([], METHODS), found) == [
+        'Images of teacher: 44 labelled, 224x224; 400 to test.',
+        'Images of alone: 44 labelled, 112x112; 400 to test.',
+        'Images of big: 44 labelled, 224x200, for the student 112x112; 400 to test.',
+        'Images of big: 44 labelled and 2161 unlabelled, 224x200, for the student '
+        '112x112; 400 to test.']
 
 
 def test_title():
     title = title_of(Path('a/b2.py'), Path('b0.py'), results())
     assert title == 'b0 taught by b2: 300 iterations of 8'
-    longer = {**result('kl', 1, 40.0), 'iterations': 600}
+    longer = result('cwd', 1, 40.0, max_iters=600)
     assert title_of(Path('a/b2.py'), Path('b0.py'), [longer, *results()]) == (
         'b0 taught by b2')
     assert title_of(Path('b2.py'), Path('b0.py'), []) == 'b0 taught by b2'
@@ -110,36 +179,23 @@ def test_title():
 
 @pytest.fixture
 def report(rows):
-    return Report('b0 taught by b2', rows, results(), dict(metrics=dict(mIoU=61.234)),
-                  ['Failed: kl, seed 1.'])
-
-
-def test_table(report):
-    console = Console(file=io.StringIO(), width=140)
-    console.print(report.table())
-    text = console.file.getvalue()
-    for part in ('43.50 ± 3.54', '+3.00 ± 2.83', '41.00  46.00', 'Teacher: mIoU 61.23.',
-                 'KL: a tenth.', 'Failed: kl, seed 1.'):
-        assert part in text
-    # what is not in the table needs no note
-    assert 'not run' not in text
+    return Report('b0 taught by b2', rows, results(), ['Failed: cwd, seed 1.'])
 
 
 def test_markdown(report):
-    assert report.markdown() == """### b0 taught by b2
-
-| method | mIoU | runs | over alone | s/step | of alone | peak MiB | by seed |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-| alone | 41.00 ± 1.00 | 3 | - | 0.200 | - | 100 | 0: 40.00, 1: 42.00, 2: 41.00 |
-| [KL](https://example.org/kl) | 43.50 ± 3.54 | 2 | +3.00 ± 2.83 | 0.600 | 3.00x | \
-1024 | 0: 41.00, 2: 46.00 |
-| cwd | 50.00 | 1 | - | - | - | - | 5: 50.00 |
-| NFD | - | 0 | - | - | - | - | - |
-
-* Teacher: mIoU 61.23.
-* KL: a tenth.
-* Failed: kl, seed 1.
-"""
+    lines = report.markdown().split('\n')
+    assert lines[0] == '### b0 taught by b2'
+    assert lines[2] == (
+        '| method | images | mIoU | over alone | over equal time | over same images | '
+        'iterations | s/step | training s | peak MiB | by seed |')
+    assert lines[3] == '| --- | --- |' + ' ---: |' * 9
+    assert lines[4] == (
+        '| teacher: b2 | - | 61.25 | - | - | - | 300 | 1.500 | 450 | - | 0: 61.25 |')
+    assert lines[8].startswith(
+        '| [KL](https://example.org/kl) | big | 44.00 ± 1.53 | +3.00 ± 1.15 | ')
+    # what is not in the table needs no note
+    assert lines[-4].startswith('* Mean ± standard error')
+    assert lines[-3:] == ['* KL: a tenth.', '* Failed: cwd, seed 1.', '']
 
 
 def test_files(report, tmp_path):
@@ -147,17 +203,19 @@ def test_files(report, tmp_path):
     assert [f.name for f in files] == [
         f'comparison.{s}' for s in ('json', 'csv', 'md', 'png')]
     content = json.loads(files[0].read_text())
-    assert content['methods'][1]['difference'] == 3.0
-    assert content['methods'][1]['scores'] == {'0': 41.0, '2': 46.0}
+    names = [row['method'] for row in content['methods']]
+    assert names == ['teacher', *(method.name for method in METHODS)]
+    kl = content['methods'][4]
+    assert kl['scores'] == {'0': 41.0, '1': 45.0, '2': 46.0}
+    assert kl['gains']['alone'] == [3.0, pytest.approx(2 / math.sqrt(3)), 3]
     assert content['runs'] == results()
-    assert content['teacher'] == dict(metrics=dict(mIoU=61.234))
-    assert content['notes'] == ['Failed: kl, seed 1.']
+    assert content['notes'] == report.lines()
     lines = list(csv.DictReader(io.StringIO(files[1].read_text())))
-    assert len(lines) == 6
+    assert len(lines) == 10
     assert lines[0] == dict(
-        method='kl', seed='2', mIoU='46.0', aAcc='90.0', iterations='300',
-        batch_size='8', step_seconds='0.5', peak_bytes='314572800')
-    assert lines[5]['step_seconds'] == ''
+        method='kl@big', seed='2', mIoU='46.0', aAcc='90.0', max_iters='300',
+        iterations='300', batch_size='8', step_seconds='0.5', peak_bytes='314572800')
+    assert lines[9]['step_seconds'] == ''
     assert files[2].read_text() == report.markdown()
     picture = cv2.imread(str(files[3]))
     height, width, _ = picture.shape
@@ -167,16 +225,17 @@ def test_files(report, tmp_path):
 
 
 def test_plot(rows):
-    figure = figure_of(rows, 'b0 taught by b2', teacher=61.5)
+    figure = figure_of([rows[1], *rows[4:]], 'b0 taught by b2', teacher=61.5)
     scores, seconds, memory = figure.axes
     points = [tuple(p) for c in scores.collections if hasattr(c, 'get_sizes')
               for p in c.get_offsets().tolist() if len(c.get_sizes())]
     assert sorted(points) == [
-        (40.0, 0.0), (41.0, 0.0), (41.0, 1.0), (42.0, 0.0), (46.0, 1.0), (50.0, 2.0)]
+        (40.0, 0.0), (41.0, 0.0), (41.0, 1.0), (42.0, 0.0), (45.0, 1.0), (46.0, 1.0),
+        (50.0, 2.0)]
     means = [c.lines[0].get_xdata()[0] for c in scores.containers]
-    assert means == [41.0, 43.5, 50.0]
+    assert means == [41.0, 44.0, 50.0]
     labels = [t.get_text() for t in scores.get_yticklabels()]
-    assert labels == ['alone', 'KL', 'cwd', 'NFD']
+    assert labels == ['alone', 'KL, big', 'CWD', 'NFD']
     widths = [patch.get_width() for patch in seconds.patches]
     assert widths == pytest.approx([0.2, 0.6])
     assert [patch.get_width() for patch in memory.patches] == [100, 1024]

@@ -11,15 +11,19 @@ from mmengine.config import Config
 from fastsegformer_mm.distillation.comparison import ComparisonError, read_comparison
 from fastsegformer_mm.distillation.comparison.results import Run, write_json
 from fastsegformer_mm.distillation.comparison.run_config import (
+    chosen_on_test,
     differences,
     digest,
     run_config,
+    stretch_schedule,
     write_config,
 )
 
 case = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / 'case.py')))
 set_up = case.set_up
-OURS = [dict(type='SameStartHook'), dict(type='StepCostHook')]
+OURS = [dict(type='SameStartHook'), dict(type='StepCostHook'),
+        dict(type='ValidationHook')]
+CHECK = dict(type='mmrazor.CheckTeacherHook')
 PARTS = 'fastsegformer_mm.distillation.comparison'
 
 
@@ -43,7 +47,8 @@ def test_student_alone(path):
     assert cfg.pop('custom_imports')['imports'] == [
         'fastsegformer_mm', PARTS, 'robust_training']
     checkpoint = dict(
-        type='SafeCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1)
+        type='SafeCheckpointHook', by_epoch=False, save_best='mIoU', interval=2,
+        max_keep_ckpts=1)
     assert cfg['default_hooks'].pop('checkpoint') == checkpoint
     for key in ('custom_imports',):
         own.pop(key)
@@ -57,7 +62,7 @@ def test_distilled(path):
     alone = run_config(comparison, 'alone', 5)
     cfg = run_config(comparison, 'kl', 5, 'best.pth')
     model = cfg.pop('model')
-    assert cfg.pop('custom_hooks') == [*OURS, dict(type='mmrazor.CheckTeacherHook')]
+    assert cfg.pop('custom_hooks') == [*OURS, CHECK]
     alone.pop('custom_hooks')
     assert model == dict(
         _scope_='mmrazor', type='MultiResolutionDistill',
@@ -72,21 +77,80 @@ def test_what_a_method_and_the_student_add(path):
     edit(path, 'small', custom_hooks=[own], custom_imports=dict(imports='mmseg'),
          randomness=dict(seed=9, deterministic=True), default_hooks={},
          data_preprocessor=dict(type='SegDataPreProcessor', mean=[7.0]))
-    method = {**case.METHODS['kl'], 'custom_hooks': [hook], 'imports': ['sekd', PARTS]}
+    added = dict(
+        custom_hooks=[hook], custom_imports=dict(imports=['sekd', PARTS]),
+        model=dict(teacher_channels_last=True))
     case.write(path, **{
-        **Config.fromfile(path).to_dict(), 'methods': dict(kl=method)})
+        **Config.fromfile(path).to_dict(), 'early_stopping': dict(patience=3),
+        'methods': dict(kl={**case.METHODS['kl'], 'cfg': added})})
     comparison = read_comparison(path)
     cfg = run_config(comparison, 'kl', 1)
-    assert cfg['custom_hooks'] == [
-        own, *OURS, dict(type='mmrazor.CheckTeacherHook'), hook]
+    stop = dict(type='ValidationHook', patience=3)
+    assert cfg['custom_hooks'] == [own, *OURS[:2], stop, CHECK, hook]
     assert cfg['custom_imports']['imports'] == [
         'mmseg', PARTS, 'robust_training', 'sekd']
     assert cfg['randomness'] == dict(seed=1, deterministic=True)
-    assert cfg['default_hooks']['checkpoint'] == dict(
-        type='SafeCheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1)
+    assert cfg['model']['teacher_channels_last'] is True
     # the student's own preprocessor is in its network
     preprocessor = cfg['model']['architecture']['data_preprocessor']
     assert preprocessor == case.network(4)['data_preprocessor']
+    # the teacher is trained by the same protocol
+    assert run_config(comparison, 'teacher', 1)['custom_hooks'] == [*OURS[:2], stop]
+
+
+def test_images_and_their_control(path):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    images = dict(
+        model=dict(student_size=(8, 16)), train_dataloader=dict(
+            batch_size=3, dataset=dict(pipeline=pipeline, data_prefix=dict(
+                _delete_=True, img_path='others'))))
+    case.write(path, **{**Config.fromfile(path).to_dict(), 'images': dict(more=images)})
+    comparison = read_comparison(path)
+    alone = run_config(comparison, 'alone', 5)
+    kl = run_config(comparison, 'kl@more', 5, 'best.pth')
+    loader = kl['train_dataloader']
+    assert (loader['batch_size'], loader['num_workers']) == (3, 0)
+    assert loader['dataset']['pipeline'] == pipeline
+    assert loader['dataset']['data_prefix'] == dict(img_path='others')
+    assert loader['dataset']['data_root'] == str(path.parent / 'data')
+    assert kl['model']['student_size'] == (8, 16)
+    # what is read is not changed by what is merged
+    assert run_config(comparison, 'kl@more', 5, 'best.pth') == kl
+    assert run_config(comparison, 'alone', 5) == alone
+    control = run_config(comparison, 'no_teacher@more', 5, 'best.pth')
+    assert control['custom_hooks'] == [*OURS, dict(
+        type='mmrazor.DistillScheduleHook', stop=0, by_epoch=False)]
+    for key in ('distiller', 'custom_hooks'):
+        for cfg in (kl, control):
+            (cfg if key in cfg else cfg['model']).pop(key)
+    assert control == kl
+
+
+def test_stretched_schedule(path):
+    """By hand: 7.5 steps are 8; all counts are 8 / 5 of what they were."""
+    schedulers = [
+        dict(type='LinearLR', start_factor=0.1, begin=0, end=2, by_epoch=False),
+        dict(type='CosineAnnealingLR', begin=2, end=5, T_max=3, by_epoch=False),
+        dict(type='MultiStepLR', milestones=[1, 4], gamma=0.5, by_epoch=False)]
+    edit(path, 'small', param_scheduler=schedulers, train_cfg=dict(
+        type='IterBasedTrainLoop', max_iters=5, val_interval=2))
+    comparison = read_comparison(path)
+    cfg = run_config(comparison, 'alone_equal_time', 0, stretch=1.5)
+    assert cfg['train_cfg'] == dict(
+        type='IterBasedTrainLoop', max_iters=8, val_interval=3)
+    linear, cosine, steps = cfg['param_scheduler']
+    assert (linear['begin'], linear['end'], linear['start_factor']) == (0, 3, 0.1)
+    assert (cosine['begin'], cosine['end'], cosine['T_max']) == (3, 8, 5)
+    assert (steps['milestones'], steps['gamma']) == ([2, 6], 0.5)
+    # the same length is the same schedule, and so is that of all others
+    same = run_config(comparison, 'alone_equal_time', 0)
+    assert same == run_config(comparison, 'alone', 0, stretch=1.5)
+    by_epoch = dict(train_cfg=dict(by_epoch=True, max_epochs=10, val_interval=1),
+                    param_scheduler=dict(type='PolyLR', power=0.9, begin=0, end=10))
+    stretch_schedule(by_epoch, 1.21)
+    assert by_epoch == dict(
+        train_cfg=dict(by_epoch=True, max_epochs=13, val_interval=1),
+        param_scheduler=dict(type='PolyLR', power=0.9, begin=0, end=13))
 
 
 def test_preprocessor_beside_the_network(path):
@@ -130,19 +194,20 @@ def test_options(path):
     assert model['teacher']['decode_head']['channels'] == 10
 
 
-def test_own_interval_of_checkpoints(path):
-    content = Config.fromfile(path).to_dict()
-    del content['checkpoint_interval']
-    case.write(path, **content)
-    cfg = run_config(read_comparison(path), 'alone', 0)
-    assert cfg['default_hooks']['checkpoint'] == dict(
-        type='SafeCheckpointHook', by_epoch=False, interval=100)
-
-
-def test_load_from_leaves_no_way_to_resume(path):
+def test_refused(path):
     edit(path, 'small', load_from='weights.pth')
     with pytest.raises(ComparisonError, match=r"small\.py has load_from='weights"):
         run_config(read_comparison(path), 'alone', 0)
+    edit(path, 'small', load_from=None, val_dataloader=None)
+    with pytest.raises(ComparisonError, match=r'small\.py has no val_dataloader'):
+        run_config(read_comparison(path), 'alone', 0)
+
+
+def test_chosen_on_test(path):
+    cfg = run_config(read_comparison(path), 'alone', 0)
+    assert chosen_on_test(cfg)
+    cfg['test_dataloader']['dataset']['data_prefix']['img_path'] = 'images/test'
+    assert not chosen_on_test(cfg)
 
 
 def test_digest(path):

@@ -33,34 +33,41 @@ def test_defaults(read, tmp_path):
     assert found.path == tmp_path / 'pair.py'
     assert found.student == tmp_path / 'student.py'
     assert found.teacher == tmp_path / 'teacher.py'
-    assert found.teacher_ckpt is None
-    assert found.seeds == [0, 1, 2]
-    assert found.checkpoint_interval is None
-    alone, kl = found.methods.values()
-    assert (alone.name, alone.title, alone.distiller) == ('alone', 'alone', None)
-    assert (kl.name, kl.title, kl.reference) == ('kl', 'KL', 'https://example.org/kl')
-    assert (kl.note, kl.imports, kl.custom_hooks) == ('ten times its weight', [], [])
+    assert (found.teacher_ckpt, found.equal_time) == (None, None)
+    assert (found.seeds, found.early_stopping, found.cfg) == ([0, 1, 2], {}, {})
+    assert list(found.methods) == ['alone', 'alone_equal_time', 'kl']
+    kl = found.methods['kl']
+    assert (kl.title, kl.reference, kl.note, kl.images, kl.control) == (
+        'KL', 'https://example.org/kl', 'ten times its weight', '', 'alone')
     loss = kl.distiller['distill_losses']['loss_logits']
     assert loss == dict(type='PKLLoss', k1=1.0, loss_weight=10.0)
     # the losses that are in the file have no weight of their own
     assert 'loss_weight' not in KL['distiller']['distill_losses']['loss_logits']
 
 
-def test_all_that_may_be_said(read):
-    hook = dict(type='mmrazor.DistillScheduleHook', warmup=2, by_epoch=False)
+def test_every_method_on_every_set_of_images(read):
+    own = dict(custom_hooks=[dict(type='NoOpHook')])
+    half, mixed = dict(model=dict(student_size=16)), dict(train_dataloader={})
     found = read(
-        teacher_ckpt='t.pth', seeds=[5], checkpoint_interval=7,
-        methods=dict(
-            plain={k: v for k, v in KL.items() if k in ('distiller', 'weights')},
-            alone=dict(title='none', note='no teacher'),
-            warm={**KL, 'custom_hooks': [hook], 'imports': ['sekd']}))
-    assert (found.teacher_ckpt, found.seeds, found.checkpoint_interval) == (
-        't.pth', [5], 7)
-    assert list(found.methods) == ['alone', 'plain', 'warm']
-    assert found.methods['alone'].title == 'none'
-    assert found.methods['plain'].title == 'plain'
-    assert found.methods['warm'].custom_hooks == [hook]
-    assert found.methods['warm'].imports == ['sekd']
+        images=dict(plain={}, half=half, mixed=mixed), equal_time='kl@half',
+        early_stopping=dict(patience=3), cfg=dict(log_level='ERROR'), methods=dict(
+            kl=KL,
+            warm=dict(distiller=KL['distiller'], cfg=own, images=['mixed', 'plain'])))
+    assert (found.equal_time, found.early_stopping) == ('kl@half', dict(patience=3))
+    assert found.cfg == dict(log_level='ERROR')
+    assert {name: (m.title, m.images, m.fragments, m.control)
+            for name, m in found.methods.items()} == {
+        'alone': ('alone', '', [], 'alone'),
+        'alone_equal_time': ('alone, equal time', '', [], 'alone'),
+        'kl@plain': ('KL', 'plain', [{}, {}], 'alone'),
+        'warm@plain': ('warm', 'plain', [{}, own], 'alone'),
+        'no_teacher@half': ('same images, no teacher', 'half', [half], 'alone'),
+        'kl@half': ('KL', 'half', [half, {}], 'no_teacher@half'),
+        'no_teacher@mixed': ('same images, no teacher', 'mixed', [mixed], 'alone'),
+        'kl@mixed': ('KL', 'mixed', [mixed, {}], 'no_teacher@mixed'),
+        'warm@mixed': ('warm', 'mixed', [mixed, own], 'no_teacher@mixed')}
+    assert [name for name, m in found.methods.items() if not m.distiller] == [
+        'alone', 'alone_equal_time', 'no_teacher@half', 'no_teacher@mixed']
 
 
 def test_distiller_of_another_file(read, tmp_path):
@@ -84,17 +91,22 @@ def test_distiller_of_another_file(read, tmp_path):
     (dict(seeds=[1, 1]), r'seeds=\[1, 1\]'),
     (dict(seeds=[-1]), r'seeds=\[-1\]'),
     (dict(seeds=[0.5]), r'seeds=\[0\.5\]'),
-    (dict(checkpoint_interval=0), 'checkpoint_interval=0; expected a number above'),
     (dict(methods=dict(teacher=KL)), "cannot be called 'teacher'"),
+    (dict(methods=dict(alone=KL)), "cannot be called 'alone'"),
     (dict(methods={'a/b': KL}), "cannot be called 'a/b'"),
+    (dict(images={'a@b': {}}), "cannot be called 'a@b'"),
+    (dict(equal_time='alone'), r"equal_time='alone'; expected one of kl"),
+    (dict(methods=dict(kl={**KL, 'images': ['a', 'b']}), images=dict(a={})),
+     "no images b; there are 'a'"),
+    (dict(methods=dict(kl={**KL, 'cfg': dict(model=dict(student_size=8))})),
+     r'methods\.kl\.cfg changes the images \(student_size\)'),
+    (dict(methods=dict(kl={**KL, 'cfg': dict(train_dataloader={})})),
+     r'methods\.kl\.cfg changes the images \(train_dataloader\)'),
     (dict(methods=dict(kl={**KL, 'weight': 1})),
-     r'methods\.kl has weight; expected some of title, reference, note, distiller'),
+     r'methods\.kl has weight; expected some of distiller, weights, title'),
     (dict(methods=dict(kl=dict(title='KL'))), r'methods\.kl has no distiller'),
-    (dict(methods=dict(alone=KL)), r'methods\.alone has a distiller'),
-    (dict(methods=dict(kl={**KL, 'weights': {}})),
-     r'methods\.kl\.weights has nothing; expected .* every loss: loss_logits'),
-    (dict(methods=dict(kl={**KL, 'weights': dict(loss_logits=1.0, loss_b=2.0)})),
-     r'methods\.kl\.weights has loss_logits, loss_b'),
+    (dict(methods=dict(kl={**KL, 'weights': dict(loss_b=2.0)})),
+     r'methods\.kl\.weights has loss_b; its losses are loss_logits'),
 ])
 def test_refused(read, changes, message):
     with pytest.raises(ComparisonError, match=message):
