@@ -18,6 +18,7 @@ STACKS = ('onedl', 'openmmlab')
 # what each extra is for; every other tool needs the stack alone
 PROMISED = {
     'razor': (
+        'analysis_tools/gradient_table.py',
         'analysis_tools/benchmark_distill.py',
         'analysis_tools/compare_distillation.py',
     ),

@@ -82,13 +82,14 @@ def main():
     from mmengine.config import Config
     from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
-    from mmseg.utils import register_all_modules
 
     from fastsegformer_mm.distillation.gradients import (
         describe,
         findings,
         loss_weights,
     )
+    # with mmcv-lite it needs what this package has put in
+    from mmseg.utils import register_all_modules  # isort: skip
 
     MMLogger.get_instance('gradient_table', log_level='WARNING')
     try:

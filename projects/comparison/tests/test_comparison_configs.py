@@ -170,8 +170,8 @@ def test_images_with_and_without_labels():
     path, = (p for p in COMPARISONS if '10pct' in p.stem)
     comparison = read_comparison(path)
     loader = run_config(comparison, 'pkl@unlabelled', 0)['train_dataloader']
-    assert loader['sampler']['labelled'] == 4
-    assert loader['sampler']['batch_size'] == loader['batch_size'] == 8
+    assert loader['batch_sampler']['labelled'] == 4
+    assert loader['batch_size'] == 8
     data = loader['dataset']
     data['unlabelled'] = data['unlabelled']['dataset']
     labelled, unlabelled = (
