@@ -18,9 +18,9 @@ STACKS = ('onedl', 'openmmlab')
 # what each extra is for; every other tool needs the stack alone
 PROMISED = {
     'razor': (
-        'analysis_tools/gradient_table.py',
         'analysis_tools/benchmark_distill.py',
         'analysis_tools/compare_distillation.py',
+        'analysis_tools/gradient_table.py',
     ),
     'deploy': ('analysis_tools/benchmark.py', 'deployment/export.py'),
     'page': ('demo/app.py',),
