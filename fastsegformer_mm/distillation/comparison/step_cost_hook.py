@@ -19,10 +19,14 @@ class StepCostHook(Hook):
     """Measure the seconds and the peak of memory of the training steps.
 
     A step is the model's ``train_step``, forward and backward pass and the weights'
-    update: loading of data, evaluation and saving are not in it. On a CPU the peak is
-    that of the process (Linux: in the steps alone), on a GPU that of PyTorch's
-    tensors. What was measured is in each checkpoint, so that a resumed training
-    knows of it.
+    update: loading of data, evaluation and saving are not in it. What was measured is
+    in each checkpoint, so that a resumed training knows of it.
+
+    On a CPU seconds are processor time divided by the number of threads, which other
+    programs on the machine lengthen little: by the clock, methods that run at
+    different hours of a busy machine do not compare. The peak is that of the process
+    (Linux: in the steps alone). On a GPU seconds are those of the clock, and the peak
+    is that of PyTorch's tensors.
 
     Args:
         warmup (int): Steps that are not timed, at the beginning and after each
@@ -80,6 +84,8 @@ class StepCostHook(Hook):
 
 
 def _now(device):
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    if device.type != 'cpu':
+        if device.type == 'cuda':
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+    return time.process_time() / torch.get_num_threads()

@@ -157,7 +157,7 @@ def caveats(rows: Sequence[Row], results: Sequence[dict]) -> list[str]:
     if any(r.get('side_by_side') for r in trained):
         found.append(
             'Runs were made side by side: seconds a step are those of a machine that '
-            'is shared, and good for a rough comparison alone.'
+            'is shared, and good for a rough comparison only.'
         )
     machines = [r.get('machine', {}) for r in trained]
     keys = sorted({key for machine in machines for key in machine})
@@ -187,7 +187,7 @@ def _teacher(rows):
         found.append(f'Teacher minus student alone: {gap:+.2f} points.')
         if gap < MARGIN:
             found.append('A teacher that is hardly better teaches little.')
-    if not rows[TEACHER].seconds:
+    if rows[TEACHER].iterations is None:
         found.append('Its checkpoint was given; its training has no cost here.')
     return found
 

@@ -148,6 +148,14 @@ def test_early_stopping(folder, monkeypatch):
     scores = iter([50.0, 60.0, 60.05, 55.0, 70.0])
     monkeypatch.setattr(case.IoUMetric, 'compute_metrics', lambda *_: {
         'mIoU': next(scores)})
+    tested = []
+
+    def test(runner):
+        tested.append(runner.model.state_dict()['decode_head.conv_seg.weight'].clone())
+        return run_test(runner)
+
+    run_test = case.Runner.test
+    monkeypatch.setattr(case.Runner, 'test', test)
     # 60.05 is no better by min_delta, as is 55; the fifth score is that of the test
     straight, _ = case.go(write('out', patience=2, min_delta=0.1), ['alone'], [0])
     result = straight.done[0].result()
@@ -155,6 +163,12 @@ def test_early_stopping(folder, monkeypatch):
     assert result['validation'] == {'2': 50.0, '4': 60.0, '6': 60.05, '8': 55.0}
     assert (result['tested'], result['metrics']) == (
         'best_mIoU_iter_6.pth', {'mIoU': 70.0})
+    # the best weights, though training went on
+    best, last = (torch.load(straight.done[0].folder / name, weights_only=False)[
+        'state_dict']['decode_head.conv_seg.weight']
+        for name in ('best_mIoU_iter_6.pth', 'iter_8.pth'))
+    assert torch.equal(tested[0], best)
+    assert not torch.equal(best, last)
 
     # killed between the validations; then after the last, before the test
     for iteration in (7, None):

@@ -38,7 +38,8 @@ class Model(torch.nn.Module):
 def clock(monkeypatch):
     clock = SimpleNamespace(now=100.0, peak=0, resets=[])
     monkeypatch.setattr(step_cost_hook, 'time', SimpleNamespace(
-        perf_counter=lambda: clock.now))
+        process_time=lambda: clock.now))
+    monkeypatch.setattr(step_cost_hook.torch, 'get_num_threads', lambda: 1)
     monkeypatch.setattr(step_cost_hook, 'read_peak', lambda device: clock.peak)
     monkeypatch.setattr(
         step_cost_hook, 'reset_peak', lambda device: clock.resets.append(clock.now))
@@ -115,17 +116,29 @@ def test_peak_is_that_of_the_steps():
     assert high - peak_memory.read_peak(device) > 200 * 2**20
 
 
+def test_processor_time_of_a_thread(clock, monkeypatch):
+    monkeypatch.setattr(step_cost_hook.torch, 'get_num_threads', lambda: 2)
+    hook = StepCostHook(warmup=0)
+    train(hook, Model(clock, [3, 5]), 2, clock)
+    assert hook.seconds == [1.5, 2.5]
+
+
 def test_a_real_step_is_timed():
-    class Sleeper(Model):
+    """By the work that it does, and not by what it waits for."""
+    class Busy(Model):
         def train_step(self, data, optim_wrapper=None):
-            time.sleep(0.02)
+            time.sleep(0.2)
+            began = time.process_time()
+            while time.process_time() < began + 0.02:
+                pass
 
     hook = StepCostHook(warmup=0)
-    model = Sleeper(None, [])
+    model = Busy(None, [])
     runner = SimpleNamespace(model=model)
     hook.before_train(runner)
-    model.train_step(None)
-    assert 0.02 <= hook.median < 5
+    for _ in range(3):
+        model.train_step(None)
+    assert 0.02 <= hook.median < 0.1
     assert hook.peak_bytes > 50 * 2**20
 
 

@@ -134,7 +134,10 @@ def test_caveats(rows):
     gap = 'Teacher minus student alone: +20.25 points.'
     assert caveats(rows, results()) == [gap, others]
     rows = rows[:2]
+    # trained here, for too few iterations to time them
     rows[0].mean, rows[0].seconds = 42.5, None
+    assert len(caveats(rows, results())) == 2
+    rows[0].iterations = None
     assert caveats(rows, results()) == [
         'Teacher minus student alone: +1.50 points.',
         'A teacher that is hardly better teaches little.',
