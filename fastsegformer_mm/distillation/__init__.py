@@ -11,7 +11,7 @@ from fastsegformer_mm.compat import import_mmrazor
 
 import_mmrazor()
 
-from . import algorithms, hooks, losses
+from . import algorithms, batch_augments, hooks, losses
 from .errors import DistillationError
 
-__all__ = ['DistillationError', 'algorithms', 'hooks', 'losses']
+__all__ = ['DistillationError', 'algorithms', 'batch_augments', 'hooks', 'losses']

@@ -8,15 +8,16 @@ def image_size(cfg: Config) -> tuple[int, int]:
 
     Args:
         cfg (Config): A whole config. Of several data sets in a ConcatDataset the first
-            counts.
+            counts, of a PartlyLabelledDataset the labelled one.
 
     Raises:
         ValueError: No transform of the training pipeline has a size.
     """
     dataset = cfg.train_dataloader.dataset
     steps = [*dataset.get('pipeline', ())]
-    while 'datasets' in dataset or 'dataset' in dataset:
-        dataset = dataset['datasets'][0] if 'datasets' in dataset else dataset.dataset
+    while inner := [k for k in ('labelled', 'datasets', 'dataset') if k in dataset]:
+        dataset = dataset[inner[0]]
+        dataset = dataset[0] if isinstance(dataset, list) else dataset
         # a wrapper's own steps come last
         steps = [*dataset.get('pipeline', ()), *steps]
     for transform in reversed(steps):

@@ -42,6 +42,8 @@ def facts_of(seen, style):
     meta, now = seen.meta, seen.picture.shape[:2]
     before = tuple(meta.get('ori_shape', now))[:2]
     facts = [f'{_size(before)} → {_size(now)}' if before != now else _size(now)]
+    if not meta.get('labelled', True):
+        facts.insert(0, 'unlabelled')
     factor = meta.get('scale_factor')
     if factor is not None and tuple(factor) != (1, 1):
         # MMSegmentation has it as width, height

@@ -23,7 +23,7 @@ class NetworkInput:
         picture (np.ndarray): The same to be looked at, uint8 RGB of (H, W, 3).
         label (np.ndarray, optional): Class indices. In training of (H, W); in
             testing, where labels usually keep their own size, of any. Defaults to
-            None.
+            None, as of an unlabelled image.
         padding (tuple[int]): Left, right, top and bottom margin in pixels of the
             input, as far as the pipeline packs it as ``padding_size`` and what
             the data preprocessor adds. Defaults to none.
@@ -144,7 +144,7 @@ class NetworkFeed:
             training=self.training and labelled)
         tensor = batch['inputs'][0].float()
         label = None
-        if labelled:
+        if labelled and meta.get('labelled', True):
             label = batch['data_samples'][0].gt_sem_seg.data.squeeze(0).numpy()
             if label.ndim != 2:
                 raise ValueError(

@@ -9,6 +9,7 @@ Examples:
     fastsegformer browse-data CONFIG --split test --shuffle
 """
 import argparse
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -95,11 +96,14 @@ def parse_args():
     return parser, args
 
 
-def indices(total, args):
-    """Which images to draw."""
+def indices(dataset, args):
+    """Which images to draw; of a PartlyLabelledDataset both kinds in turns."""
+    total = len(dataset)
     number = min(args.number, total)
     if not args.shuffle:
-        return range(number)
+        labelled = getattr(dataset, 'sizes', (total, 0))[0]
+        turns = itertools.zip_longest(range(labelled), range(labelled, total))
+        return [k for turn in turns for k in turn if k is not None][:number]
     import numpy as np
 
     return np.random.default_rng(args.seed).permutation(total)[:number].tolist()
@@ -134,7 +138,7 @@ def draw(args):
     cfg.merge_from_dict(config_options(args.cfg_options) or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     feed = NetworkFeed(cfg, args.split)
-    chosen = indices(len(feed), args)
+    chosen = indices(feed.dataset, args)
     if len(chosen) < args.number:
         print(f'{args.split} has {len(feed)} images, all are drawn')
     inputs, failures = [], []

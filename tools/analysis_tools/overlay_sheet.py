@@ -75,8 +75,8 @@ def dataset_config(cfg, split):
             '--split, or give --images'
         )
     dataset = loader['dataset']
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
+    while 'dataset' in dataset or 'labelled' in dataset:
+        dataset = dataset.get('labelled') or dataset['dataset']
     return dataset.copy()
 
 

@@ -14,6 +14,7 @@ from .report import DatasetReport, Problem, SplitSummary
 from .settings import ModelSettings, check_settings, model_settings
 from .shares import class_problems, grey_among_colours, pick_sound
 from .sources import SPLITS, Source, find_sources, remedy
+from .unlabelled import check_unlabelled
 
 Track = Callable[[Iterable[PairFacts], int], Iterable[PairFacts]]
 
@@ -39,7 +40,8 @@ def check_dataset(cfg: Config, splits: Sequence[str] | None = None, *,
         splits (Sequence[str], optional): Of 'train', 'val', 'test'. Defaults to
             None: those that the config has.
         sample (int, optional): Pairs of each split to look into, evenly spread, the
-            same every time. Defaults to None: all.
+            same every time, and as many of its unlabelled images. Defaults to None:
+            all.
         processes (int): How many read at once. Defaults to 1.
         ignore (Sequence[str]): Kinds of problems to pass over.
         track (Callable, optional): Given the facts as they come and their number,
@@ -77,6 +79,7 @@ def _check(cfg, splits, sample, processes, ignore, track, scope):
         report.problems += problems
     report.problems += check_settings(cfg, sources, settings)
     report.problems += check_pad_values(sources, settings)
+    report.problems += check_unlabelled(cfg, sources, settings)
     report.problems += [
         Problem('not-understood', 'warning', s.split, s.where,
                 f'images of {s.name}: {s.not_understood}', 'LoadImageFromFile',
@@ -134,6 +137,7 @@ def _list(report: DatasetReport, splits: Sequence[str], sources: list[Source],
             listing = list_pairs(source)
             summary.images += listing.images
             summary.labels += listing.labels
+            summary.unlabelled += listing.images * (not source.labelled)
             for problem in listing.problems:
                 key = (problem.kind, problem.file, problem.value)
                 if problem.severity == 'error' or key not in told:
@@ -147,11 +151,13 @@ def _list(report: DatasetReport, splits: Sequence[str], sources: list[Source],
                 pairs.setdefault(pair, sources.index(source))
         summary.pairs = sum(label is not None for _, label in pairs)
         listed[split] = list(pairs)
-        chosen = list(pairs.items())
-        if sample is not None and sample < len(chosen):
-            spread = np.linspace(0, len(chosen) - 1, sample).round().astype(int)
-            chosen = [chosen[k] for k in spread]
-        jobs += [(index, *pair) for pair, index in chosen]
+        for labelled in (True, False):  # of which there may be a hundred times more
+            chosen = [(index, *pair) for pair, index in pairs.items()
+                      if sources[index].labelled == labelled]
+            if sample is not None and sample < len(chosen):
+                spread = np.linspace(0, len(chosen) - 1, sample).round().astype(int)
+                chosen = [chosen[k] for k in spread]
+            jobs += chosen
     return jobs, listed
 
 

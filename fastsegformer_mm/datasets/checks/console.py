@@ -55,7 +55,10 @@ def _table(report: DatasetReport) -> Table:
     splits = list(report.splits.values())
     for split in splits:
         table.add_column(split.split, justify='right')
-    for name in ('images', 'labels', 'pairs', 'checked'):
+    counts = ['images', 'labels', 'pairs', 'checked']
+    if any(split.unlabelled for split in splits):
+        counts.insert(1, 'unlabelled')
+    for name in counts:
         table.add_row(name, *(f'{getattr(split, name):,}' for split in splits))
     table.add_row('sizes (HxW)', *(_sizes(split.image_sizes) for split in splits),
                   end_section=True)
@@ -103,7 +106,8 @@ def write_json(report: DatasetReport, path: str | Path) -> Path:
     splits = {}
     for name, split in report.splits.items():
         splits[name] = {
-            'images': split.images, 'labels': split.labels, 'pairs': split.pairs,
+            'images': split.images, 'unlabelled': split.unlabelled,
+            'labels': split.labels, 'pairs': split.pairs,
             'checked': split.checked, 'classes': list(split.classes),
             'class_pixels': split.class_pixels.tolist(),
             'class_images': split.class_images.tolist(),

@@ -121,6 +121,17 @@ KINDS = {
         'left out without a word: half of an image may be wrong at 100 %.'),
     'label-all-ignored': (
         'Label all ignored', 'There is nothing to learn from such a label.'),
+    'unlabelled-scored': (
+        'Unlabelled images are scored',
+        'A score compares predictions with labels, of which these images have none.'),
+    'sampler': (
+        'Batches of labelled and unlabelled images',
+        'How many images of a batch are labelled decides how much the labels count '
+        'beside the teacher.'),
+    'loss-of-unlabelled': (
+        'A loss of the labels sees unlabelled images',
+        'The labels should count the same, however many images without labels lie in '
+        'the batch; these are for the losses of the distillation.'),
     'palette-order': (
         'Order of the palette',
         'The colours in the file and the classes of the config have different '

@@ -64,6 +64,7 @@ class SplitSummary:
         split (str): 'train', 'val' or 'test'.
         images (int): Number of images, each counted once.
         labels (int): Number of labels.
+        unlabelled (int): Number of images that are meant to have none.
         pairs (int): Number of images that have a label.
         checked (int): Number of pairs of which the pixels were looked at.
         classes (tuple[str, ...]): Names of the classes.
@@ -85,6 +86,7 @@ class SplitSummary:
     split: str
     images: int = 0
     labels: int = 0
+    unlabelled: int = 0
     pairs: int = 0
     checked: int = 0
     classes: tuple[str, ...] = ()

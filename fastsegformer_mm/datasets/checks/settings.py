@@ -26,6 +26,7 @@ class ModelSettings:
         channels (int): Of the images, as the data preprocessor has means.
         where (str): Place of the network in the config.
         preprocessor (dict): Config of its data preprocessor; {} for none.
+        other_heads (list[tuple[str, dict]]): Heads that predict something else.
     """
 
     heads: list[tuple[str, dict]] = field(default_factory=list)
@@ -34,6 +35,7 @@ class ModelSettings:
     channels: int = 3
     where: str = 'model'
     preprocessor: dict = field(default_factory=dict)
+    other_heads: list[tuple[str, dict]] = field(default_factory=list)
 
 
 def model_settings(cfg: Config) -> ModelSettings:
@@ -47,9 +49,9 @@ def model_settings(cfg: Config) -> ModelSettings:
     if not isinstance(model, dict):
         return settings
     for name in ('decode_head', 'auxiliary_head'):
-        settings.heads += [
-            (place, head) for place, head in _each(model.get(name), f'{where}.{name}')
-            if head.get('type') not in OTHER_TASKS]
+        for place, head in each(model.get(name), f'{where}.{name}'):
+            other = head.get('type') in OTHER_TASKS
+            (settings.other_heads if other else settings.heads).append((place, head))
     if settings.heads:
         head = settings.heads[0][1]
         settings.num_classes = head.get('num_classes')
@@ -61,7 +63,7 @@ def model_settings(cfg: Config) -> ModelSettings:
     return settings
 
 
-def _each(value: Any, where: str) -> Iterator[tuple[str, dict]]:
+def each(value: Any, where: str) -> Iterator[tuple[str, dict]]:
     """A config, or the configs of a list."""
     if isinstance(value, dict):
         yield where, value
@@ -85,8 +87,10 @@ def check_settings(cfg: Config, sources: list[Source],
     """
     problems: dict[tuple, Problem] = {}
     for source in sources:
-        found = [*_classes(source, settings), *_background(source),
-                 *_reduce_zero_label(source), *_ignore_index(cfg, source, settings)]
+        found = [*_ignore_index(cfg, source, settings)]
+        if source.labelled:
+            found = [*_classes(source, settings), *_background(source),
+                     *_reduce_zero_label(source), *found]
         for problem in found:
             # splits mostly share their classes
             same = (problem.value if problem.kind == 'background-unknown'
@@ -167,14 +171,14 @@ def _ignore_index(cfg: Config, source: Source,
         options.append((f'{place}.ignore_index', head.get('ignore_index', 255), ''))
         options += [
             (f'{loss_place}.ignore_index', loss['ignore_index'], '')
-            for loss_place, loss in _each(head.get('loss_decode'),
-                                          f'{place}.loss_decode')
+            for loss_place, loss in each(head.get('loss_decode'),
+                                         f'{place}.loss_decode')
             if loss.get('ignore_index') is not None]
     name = f'{source.split}_evaluator'
     # IoUMetric and DefectIoUMetric leave 255 out unless told otherwise
     options += [(f'{place}.ignore_index', metric.get('ignore_index', 255),
                  source.split)
-                for place, metric in _each(cfg.get(name), name)
+                for place, metric in each(cfg.get(name), name)
                 if 'IoU' in str(metric.get('type'))]
     for place, value, split in options:
         if isinstance(value, int) and 0 <= value < count:

@@ -14,12 +14,13 @@ from fastsegformer_mm.utils.background import AUTO, background_class
 
 from ..navel_orange import NavelOrangeDataset
 from ..neu_seg import NEUSegDataset
+from ..unlabelled import UnlabelledDataset
 from .report import Problem
 
 SPLITS = ('train', 'val', 'test')
-# these list files as BaseSegDataset does, the last two without blank lines
+# these list files as BaseSegDataset does, all but itself without blank lines
 LISTED_ALIKE = (BaseSegDataset.load_data_list, NavelOrangeDataset.load_data_list,
-                NEUSegDataset.load_data_list)
+                NEUSegDataset.load_data_list, UnlabelledDataset.load_data_list)
 
 
 @dataclass
@@ -52,6 +53,7 @@ class Source:
         label_steps (list[tuple[str, dict]]): Place and config of the steps behind the
             loading of labels, those of wrappers of the data set, too.
         not_understood (str): Why its pixels cannot be looked at; '' if they can.
+        labelled (bool): False for an UnlabelledDataset, of which images alone count.
     """
 
     split: str
@@ -78,6 +80,7 @@ class Source:
     label_step: dict | None = None
     label_steps: list[tuple[str, dict]] = field(default_factory=list)
     not_understood: str = ''
+    labelled: bool = True
 
     @property
     def background_index(self) -> int | None:
@@ -130,8 +133,11 @@ def find_sources(cfg: Config, split: str) -> tuple[list[Source], list[Problem]]:
 def _unwrap(config: Any, where: str, outer: tuple = ()
             ) -> Iterator[tuple[str, Any, tuple]]:
     """The data sets within wrappers, their place, and the steps of the wrappers."""
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or _is_unlabelled(config):
         yield where, config, outer
+    elif isinstance(config.get('unlabelled'), dict):
+        for part in ('labelled', 'unlabelled'):
+            yield from _unwrap(config[part], f'{where}.{part}', outer)
     elif isinstance(config.get('datasets'), (list, tuple)):
         for index, inner in enumerate(config['datasets']):
             yield from _unwrap(inner, f'{where}.datasets[{index}]', outer)
@@ -153,7 +159,22 @@ def _name(config: Any) -> str:
     return getattr(kind, '__name__', str(kind))
 
 
+def _is_unlabelled(config: Any) -> bool:
+    return _name(config).split('.')[-1] == UnlabelledDataset.__name__
+
+
+def _without_labels(source: Source) -> None:
+    """Take away all that is said of labels; those of another set have its classes."""
+    source.labelled = False
+    source.label_folder, source.label_step, source.label_steps = None, None, []
+    source.classes, source.palette, source.label_map = (), [], None
+    source.reduce_zero_label = False
+
+
 def _source(config: Any, split: str, where: str) -> Source:
+    unlabelled = _is_unlabelled(config)
+    if unlabelled and isinstance(config, dict) and config.get('dataset'):
+        config, where = config['dataset'], f'{where}.dataset'
     dataset = _build_lazily(config) if isinstance(config, dict) else config
     if not hasattr(dataset, 'load_data_list'):
         raise TypeError('it has no load_data_list')
@@ -161,6 +182,8 @@ def _source(config: Any, split: str, where: str) -> Source:
     cls = _class_of(config) if isinstance(config, dict) else type(dataset)
     meta = dataset.metainfo
     prefix = dataset.data_prefix or {}
+    if unlabelled:
+        prefix.pop('seg_map_path', None)  # before it lists its files
     source = Source(
         split=split, where=where, name=cls.__name__,
         root=dataset.data_root or '',
@@ -184,6 +207,8 @@ def _source(config: Any, split: str, where: str) -> Source:
         source.records = [
             (r['img_path'], r.get('seg_map_path')) for r in dataset.load_data_list()]
     _find_loaders(source, pipeline)
+    if unlabelled:
+        _without_labels(source)
     return source
 
 

@@ -94,11 +94,13 @@ def _draw(feed: NetworkFeed, num: int, seed: int, geometry: str):
 
 
 def _use_test_pipeline(cfg: Config) -> None:
-    """Let every data set of training load its images as in testing."""
+    """Let every labelled data set of training load its images as in testing."""
     pipeline = inference_pipeline(cfg)
     train = cfg.train_dataloader.dataset
-    while 'dataset' in train and train['type'] != 'ConcatDataset':
-        train = train['dataset']
+    while 'labelled' in train or (
+        'dataset' in train and train['type'] != 'ConcatDataset'
+    ):
+        train = train.get('labelled') or train['dataset']
     for dataset in train.get('datasets', [train]):
         dataset['pipeline'] = copy.deepcopy(pipeline)
     cfg.train_dataloader.dataset = train

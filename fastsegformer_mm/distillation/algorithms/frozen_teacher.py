@@ -10,6 +10,7 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmseg.models import SegDataPreProcessor
+from mmseg.models.utils import resize
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
@@ -109,6 +110,19 @@ class FrozenTeacher:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with self._autocast(inputs.device.type):
             return self.network(inputs, mode='tensor')
+
+    def predict(self, inputs: Tensor, data_samples=None) -> Tensor:
+        """The class of each pixel: (N, 3, H, W) -> (N, H, W), int64."""
+        logits = resize(
+            self(inputs, data_samples),
+            inputs.shape[2:],
+            mode='bilinear',
+            align_corners=self.network.align_corners,
+            warning=False,
+        )
+        if logits.shape[1] > 1:
+            return logits.argmax(1)
+        return (logits[:, 0].sigmoid() > self.network.decode_head.threshold).long()
 
     def _autocast(self, device_type):
         if self.precision is None:

@@ -76,6 +76,9 @@ class MultiResolutionDistill(SingleTeacherDistill):
             the arguments. Defaults to False.
         compile_student (bool | dict): The same for the student. Defaults to
             False.
+        batch_augment (dict, optional): ``CutMix`` or ``ClassMix``, which mixes the
+            images of a batch and their labels before either network sees them.
+            Defaults to None.
         data_preprocessor (dict, optional): Not used. Runner hands a config's
             top-level one over; the batch is prepared by the student's own.
         kwargs: Of :class:`SingleTeacherDistill`: ``calculate_student_loss``,
@@ -108,6 +111,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
         fuse_teacher: bool = False,
         compile_teacher: bool | dict = False,
         compile_student: bool | dict = False,
+        batch_augment: dict | None = None,
         data_preprocessor: dict | None = None,
         **kwargs,
     ):
@@ -149,6 +153,7 @@ class MultiResolutionDistill(SingleTeacherDistill):
         self.student_size = _pair(student_size)
         self.align_corners = align_corners
         self.fuse_teacher = fuse_teacher
+        self.batch_augment = batch_augment and MODELS.build(batch_augment)
         # what DistillScheduleHook sets
         self.distill_factor = 1.0
         self._pairs_checked = False
@@ -226,11 +231,17 @@ class MultiResolutionDistill(SingleTeacherDistill):
         Raises:
             DistillationError: See the class.
         """
+        if not self.distillation_stopped and self.teacher.loaded_from is None:
+            self.load_teacher()
+        if self.batch_augment:
+            # a control without a teacher mixes what the labels say
+            predict = None if self.distillation_stopped else self.teacher.predict
+            batch_inputs, data_samples = self.batch_augment(
+                batch_inputs, data_samples, predict
+            )
         student_inputs = self.student_view(batch_inputs)
         if self.distillation_stopped:
             return self._student_losses(student_inputs, data_samples)
-        if self.teacher.loaded_from is None:
-            self.load_teacher()
         with self.teacher.seeing(batch_inputs, data_samples):
             if self._pairs_checked:
                 losses = super().loss(student_inputs, data_samples)

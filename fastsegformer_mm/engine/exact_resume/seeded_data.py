@@ -9,31 +9,12 @@ index of the sample): the same whichever worker, process or run loads it.
 
 from torch.utils.data import DataLoader, IterableDataset, Sampler
 
+from fastsegformer_mm.utils.sample_index import SampleIndex
+
 from .seeds import derive_seed, seed_generators
 
 # keeps the seeds of samples apart from those of iterations and of epochs
 SAMPLE = 0
-
-
-class SampleIndex(int):
-    """An index into a data set that knows the epoch it is drawn for.
-
-    Attributes:
-        epoch (int): How often the whole data set was drawn before.
-
-    Example:
-        >>> index = SampleIndex(7, epoch=2)
-        >>> index, index.epoch, ['a'] * 10 == ['a'] * (index + 3)
-        (7, 2, True)
-    """
-
-    def __new__(cls, index: int, epoch: int):
-        made = super().__new__(cls, index)
-        made.epoch = epoch
-        return made
-
-    def __reduce__(self):
-        return SampleIndex, (int(self), self.epoch)
 
 
 class SeededFetch:
@@ -63,6 +44,8 @@ class SeededFetch:
 
 class SeededBatchSampler(Sampler):
     """The batches of another batch sampler, from any one on, with their epoch.
+
+    A sampler that yields each :class:`SampleIndex` itself keeps its epochs.
 
     Args:
         batch_sampler (Iterable[list[int]]): Draws the indices of each batch; the
@@ -102,7 +85,9 @@ class SeededBatchSampler(Sampler):
         for number, batch in enumerate(self.batch_sampler):
             if number >= skip:
                 yield [
-                    SampleIndex(index, self._epoch(drawn + place))
+                    index
+                    if isinstance(index, SampleIndex)
+                    else SampleIndex(index, self._epoch(drawn + place))
                     for place, index in enumerate(batch)
                 ]
             drawn += len(batch)

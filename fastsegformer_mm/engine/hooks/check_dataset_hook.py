@@ -23,8 +23,9 @@ class CheckDatasetHook(Hook):
     Before training the splits train and val (if there is validation), before a mere
     validation or test its own split: all folders, split files and options, and the
     pixels of ``sample`` pairs of each. Errors stop the run before the first
-    iteration; warnings are logged. ``tools/analysis_tools/check_dataset.py`` makes
-    the same check by hand.
+    iteration; warnings are logged. Of an :class:`UnlabelledDataset` the images are
+    checked, and that the losses of the labels leave them alone.
+    ``tools/analysis_tools/check_dataset.py`` makes the same check by hand.
 
     Rank 0 checks, and all ranks stop. A data set of a kind that is not understood is
     logged and left alone, as is a check that fails itself.
@@ -119,6 +120,7 @@ class CheckDatasetHook(Hook):
             runner.logger.warning(f'CheckDatasetHook: {line}')
         counts = ', '.join(
             f'{name} {split.checked} of {max(split.images, split.pairs)}'
+            + f' ({split.unlabelled} without labels)' * bool(split.unlabelled)
             for name, split in report.splits.items())
         runner.logger.info(
             f'CheckDatasetHook: {len(report.errors)} error(s) and '

@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 
+from fastsegformer_mm.datasets.partly_labelled_sampler import PartlyLabelledSampler
 from fastsegformer_mm.engine.exact_resume import (
     derive_seed,
     seed_generators,
@@ -91,9 +92,11 @@ class ExactResumeHook(Hook):
     far as its kernels are deterministic (``randomness=dict(deterministic=True)``).
 
     It works with MMEngine's epoch- and iteration-based loops and any sampler that
-    draws the same indices for the same seed and epoch. Where something differs from
-    the run that wrote the checkpoint (batch size, number of processes, length of the
-    data set), training goes on and the log says that it is not exact.
+    draws the same indices for the same seed and epoch; one that counts epochs of its
+    own, as :class:`PartlyLabelledSampler`, yields each :class:`SampleIndex`. Where
+    something differs from the run that wrote the checkpoint (batch size, number of
+    processes, length of the data set), training goes on and the log says that it is
+    not exact.
 
     Example:
         >>> default_hooks = dict(exact_resume=dict(type='ExactResumeHook'))
@@ -185,12 +188,16 @@ class ExactResumeHook(Hook):
 
     def _data(self, runner) -> dict:
         loader = runner.train_loop.dataloader
-        return dict(
+        found = dict(
             seed=self._seed,
             samples=len(loader.dataset),
             batch_size=loader.batch_sampler.batch_size,
             processes=get_dist_info()[1],
         )
+        sampler = loader.batch_sampler.sampler
+        if isinstance(sampler, PartlyLabelledSampler):
+            found.update(labelled=sampler.sizes[0], of_a_batch=sampler.counts[0])
+        return found
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Leave out what was trained on of a resumed epoch."""
