@@ -70,6 +70,7 @@ def write_data(root, shapes=IMAGE_SHAPES):
         write(f'neu/images/{split}/{{}}.jpg', f'neu/annotations/{split}/{{}}.png')
         write(f'city/leftImg8bit/{split}/a/{{}}_leftImg8bit.png',
               f'city/gtFine/{split}/a/{{}}_gtFine_labelTrainIds.png')
+    write('mine/Unlabelled/line/{}.jpg', 'unused/{}.png')
     # the labels of SBD, of images of their own
     write('voc/JPEGImages/sbd{}.jpg', 'voc/SegmentationClassAug/sbd{}.png')
     (root / 'voc/ImageSets/Segmentation/aug.txt').write_text(
@@ -78,15 +79,19 @@ def write_data(root, shapes=IMAGE_SHAPES):
 
 
 def data_sets(loader):
-    """The data sets of a loader; of a ConcatDataset those that it joins."""
-    return loader.dataset.get('datasets') or [loader.dataset]
+    """The data sets of a loader; of one that joins several those."""
+    dataset = loader.dataset
+    if 'unlabelled' in dataset:
+        return [dataset.labelled, dataset.unlabelled]
+    return dataset.get('datasets') or [dataset]
 
 
 def read(path, data):
     """A config with its data sets put in the made-up folder, and no downloads."""
     cfg = Config.fromfile(path)
     layouts = dict(
-        NEUSegDataset='neu', CityscapesDataset='city', BaseSegDataset='mine')
+        NEUSegDataset='neu', CityscapesDataset='city', BaseSegDataset='mine',
+        UnlabelledDataset='mine')
     for split in ('train', 'val', 'test'):
         loader = cfg[f'{split}_dataloader']
         loader.num_workers, loader.persistent_workers = 0, False

@@ -76,7 +76,7 @@ def test_configs_are_found():
     assert len(CONFIGS) >= 77
     assert {p.parent.name for p in CONFIGS} >= {
         'fastsegformer', 'swin_att_unet', 'comparison'}
-    assert len(DATA_BASES) == 9
+    assert len(DATA_BASES) == 10
     models = {NAME.fullmatch(p.stem)['model'] for p in CONFIGS}
     assert set(PARAMETERS) == models
 
@@ -208,6 +208,28 @@ def test_whole_run(name, data, tmp_path):
     assert {'mIoU', 'mPA', 'mPrecision', 'mRecall', 'aAcc'} <= set(metrics)
     assert len(list(tmp_path.glob('best_mIoU_*.pth'))) == 1
     assert list(tmp_path.rglob('*confusion*.csv'))
+
+
+def test_a_base_of_partly_labelled_images(data):
+    """Each image once, half of each batch labelled, in a config that names it."""
+    base = ROOT / 'configs/_base_/datasets/voc_layout_partly_labelled.py'
+    cfg = checks.read(base, data)
+    loader = cfg.train_dataloader
+    assert (loader.batch_size, loader.sampler.labelled) == (32, 16)
+    loader.batch_size = loader.sampler.batch_size = 4
+    loader.sampler.labelled = 2
+    built = Runner.build_dataloader(loader, seed=0)
+    assert built.dataset.sizes == (2, 2)
+    assert len(built) == 1
+    [batch] = built
+    assert [s.metainfo['labelled'] for s in batch['data_samples']] == [
+        True, True, False, False]
+    labels = [set(s.gt_sem_seg.data.unique().tolist()) for s in batch['data_samples']]
+    assert labels[2:] == [{255}, {255}]
+    assert all(found <= {0, 1} for found in labels[:2])
+    assert {x.shape for x in batch['inputs']} == {(3, 224, 224)}
+    names = {Path(s.img_path).parent.name for s in batch['data_samples'][2:]}
+    assert names == {'line'}
 
 
 def test_test_time_augmentation(data):

@@ -46,7 +46,8 @@ def nothing_but(found, registries):
 
 
 def test_the_package_registers_and_does_nothing_else(effects):
-    parts = ('dataset', 'hook', 'metric', 'model', 'transform', 'weight initializer')
+    parts = ('data sampler', 'dataset', 'hook', 'metric', 'model', 'transform',
+             'weight initializer')
     gained = nothing_but(
         effects['fastsegformer_mm'], {f'mmseg:{part}' for part in parts})
     assert gained['mmseg:hook'] >= 10

@@ -32,13 +32,10 @@ class PartlyLabelledDataset(ConcatDataset):
         TypeError: ``unlabelled`` has labels that would be used.
 
     Example:
-        >>> images = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
-        ...           dict(type='PackSegInputs')]
         >>> dataset = PartlyLabelledDataset(
-        ...     labelled=dict(type='NEUSegDataset', lazy_init=True, pipeline=images),
-        ...     unlabelled=dict(type='UnlabelledDataset', lazy_init=True,
-        ...                     data_prefix=dict(img_path='photos'), pipeline=images),
-        ...     lazy_init=True)
+        ...     labelled=dict(type='NEUSegDataset', data_root='data/neu_seg'),
+        ...     unlabelled=dict(type='UnlabelledDataset', data_root='data/line_3',
+        ...                     data_prefix=dict(img_path='photos')), lazy_init=True)
         >>> dataset.metainfo['classes']
         ('background', 'inclusion', 'patch', 'scratch')
     """
@@ -46,8 +43,9 @@ class PartlyLabelledDataset(ConcatDataset):
     def __init__(self, labelled: dict | Dataset, unlabelled: dict | Dataset,
                  lazy_init: bool = False) -> None:
         # MMEngine's own wants equal metainfo, which a folder of images has not
+        later = dict(lazy_init=True) if lazy_init else {}
         self.datasets = [
-            DATASETS.build(part) if isinstance(part, dict) else part
+            DATASETS.build({**part, **later}) if isinstance(part, dict) else part
             for part in (labelled, unlabelled)]
         for part in _without_wrappers(self.datasets[1]):
             if not isinstance(part, UnlabelledDataset):

@@ -10,6 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from .navel_orange import check_files
+from .transforms import LoadIgnoredAnnotations
 
 
 @DATASETS.register_module()
@@ -41,11 +42,9 @@ class UnlabelledDataset(BaseSegDataset):
     Example:
         >>> photos = UnlabelledDataset(
         ...     data_root='data/line_3', data_prefix=dict(img_path='photos'),
-        ...     lazy_init=True, pipeline=[
-        ...         dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),
-        ...         dict(type='PackSegInputs')])
-        >>> [type(step).__name__ for step in photos.pipeline.transforms]
-        ['LoadImageFromFile', 'LoadIgnoredAnnotations', 'PackSegInputs']
+        ...     lazy_init=True)
+        >>> photos.data_prefix
+        {'img_path': 'data/line_3/photos'}
     """
 
     def __init__(self, dataset: dict | None = None, pipeline: Sequence = (),
@@ -72,7 +71,7 @@ class UnlabelledDataset(BaseSegDataset):
         prefix = kwargs.get('data_prefix') or {'img_path': ''}
         kwargs['data_prefix'] = {
             key: path for key, path in prefix.items() if key != 'seg_map_path'}
-        label = dict(type='LoadIgnoredAnnotations',
+        label = dict(type=LoadIgnoredAnnotations,
                      ignore_index=kwargs.get('ignore_index', 255))
         super().__init__(pipeline=_relabelled(pipeline, label), lazy_init=lazy_init,
                          **kwargs)

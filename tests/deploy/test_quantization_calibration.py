@@ -80,6 +80,17 @@ def test_normalised_images_of_the_training_pipeline(cfg):
     assert green.max() > 235
 
 
+@pytest.mark.parametrize('geometry', ['train', 'test'])
+def test_partly_labelled_images(cfg, geometry):
+    """As in testing, those that have labels."""
+    images = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(
+        type='PartlyLabelledDataset', labelled=dict(images, indices=1),
+        unlabelled=dict(type='UnlabelledDataset', dataset=images))
+    found = list(calibration_images(cfg, 5, geometry=geometry))
+    assert reds(found) == ([0, 50, 100, 150] if geometry == 'train' else [0])
+
+
 def test_one_seed_one_set(cfg):
     first = list(calibration_images(cfg, 6, seed=3))
     torch.rand(7)

@@ -50,7 +50,8 @@ def test_joined_by_gloo(folder, found):
     assert 'find_unused_parameters' not in said
 
 
-@pytest.mark.parametrize('name', ['plain', 'distilled', 'augmented', 'sharded'])
+@pytest.mark.parametrize('name', [
+    'plain', 'distilled', 'augmented', 'partly_labelled', 'sharded'])
 def test_same_as_one_process(found, name):
     """Losses of every iteration, and the weights after them."""
     if name == 'sharded' and not can_shard_on_cpu():
@@ -85,6 +86,18 @@ def test_distillation_had_its_whole_course(found):
     assert 'distill.loss_stopped' in names[5]
     assert largest_difference(first['teacher'], second['teacher']) == 0
     assert largest_difference(first['teacher'], alone['teacher']) == 0
+
+
+def test_processes_draw_other_images_of_each_kind(found):
+    """Together those that one draws, and each image once in each pass."""
+    first, second, alone = (f['partly_labelled']['images'] for f in found)
+    for labelled, size in ((True, 4), (False, 8)):
+        one, two, both = (
+            [image for batch in role for kind, image in batch if kind == labelled]
+            for role in (first, second, alone))
+        assert both == [image for pair in zip(one, two) for image in pair]
+        for k in range(0, 12, size):
+            assert len(set(both[k:k + size])) == len(both[k:k + size])
 
 
 @pytest.mark.parametrize('images', [5, 7])

@@ -45,6 +45,19 @@ class Losses(Hook):
         self.trained.append(sum(p.requires_grad for p in runner.model.parameters()))
 
 
+@HOOKS.register_module()
+class Images(Hook):
+    """Every iteration's images, the labelled ones first."""
+
+    def __init__(self):
+        self.found = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.found.append([
+            (s.metainfo['labelled'], int(Path(s.img_path).stem))
+            for s in data_batch['data_samples']])
+
+
 def watch_writing(folder):
     """A list that grows by each file below the folder that this process changes."""
     written = []
@@ -152,6 +165,24 @@ class Process:
             train_dataloader=loader.to_dict(),
             custom_hooks=[dict(type='ExactResumeHook')])[1]
 
+    def partly_labelled(self):
+        """Half of each batch is labelled, in each process."""
+        loader = tiny.runner_cfg(self.folder / 'data', '').train_dataloader.to_dict()
+        images = loader['dataset']
+        loader['dataset'] = dict(
+            type='PartlyLabelledDataset', labelled=dict(images, indices=4),
+            unlabelled=dict(type='UnlabelledDataset', dataset=images))
+        loader['sampler'] = dict(
+            type='PartlyLabelledSampler', batch_size=self.batch_size,
+            labelled=self.batch_size // 2)
+        network = tiny.student(norm='GN')
+        network['decode_head']['loss_decode']['avg_non_ignore'] = True
+        seen = Images()
+        found = self.train(
+            'partly_labelled', iters=6, model=network, train_dataloader=loader,
+            custom_hooks=[dict(type='ExactResumeHook'), seen])[1]
+        return dict(found, images=seen.found)
+
     def statistics(self):
         """BatchNorm, whose statistics are those of each process's own images."""
         return {
@@ -206,8 +237,8 @@ class Process:
             return str(error)
 
 
-CHECKS = ('plain', 'distilled', 'augmented', 'statistics', 'shares', 'sharded',
-          'sync_bn')
+CHECKS = ('plain', 'distilled', 'augmented', 'partly_labelled', 'statistics', 'shares',
+          'sharded', 'sync_bn')
 
 
 def work(index, folder, port):

@@ -130,6 +130,15 @@ def test_image_size(pipeline, size):
     assert benchmark.image_size(cfg) == size
 
 
+def test_image_size_of_partly_labelled_images():
+    sets = {
+        kind: dict(pipeline=[dict(type='RandomCrop', crop_size=size)])
+        for kind, size in (('labelled', (5, 6)), ('unlabelled', (7, 8)))}
+    for dataset in (sets, dict(type='RepeatDataset', times=2, dataset=sets)):
+        cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+        assert benchmark.image_size(cfg) == (5, 6)
+
+
 def test_no_size_anywhere():
     cfg = Config(dict(train_dataloader=dict(dataset=dict(pipeline=[dict(type='A')]))))
     with pytest.raises(ValueError, match='--size'):

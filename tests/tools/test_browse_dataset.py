@@ -95,6 +95,24 @@ def test_sheet_shows_the_first_images_in_their_order(run_tool, folder):
         assert tuple(label[48, 4]) == (30 * k, 30 * k, 200)
 
 
+def test_unlabelled_images_stand_beside_labelled_ones(run_tool, folder):
+    """In turns, and without a label that is all ignored."""
+    config = folder / 'partly.py'
+    config.write_text((folder / 'config.py').read_text() + """
+labelled = dict(train_dataloader['dataset'], indices=2)
+train_dataloader = dict(dataset=dict(
+    type='PartlyLabelledDataset', labelled=labelled, unlabelled=dict(
+        type='UnlabelledDataset', ignore_index=254,
+        dataset=dict(train_dataloader['dataset'], indices=[6, 5, 4]))))
+""")
+    run_tool('--number', 5, config='partly.py')
+    sheet = read(folder / 'sheet.png')
+    first = list(cells(sheet, 3))
+    assert [int(image[0, 0, 0]) for image, _ in first] == [0, 180, 30]
+    magenta = [(label == (255, 0, 255)).all(-1).any() for _, label in first]
+    assert magenta == [True, False, True]
+
+
 def test_repeats_stand_in_a_row(run_tool, folder):
     run_tool('--number', 2, '--repeats', 6)
     first = list(cells(read(folder / 'sheet.png'), 6))

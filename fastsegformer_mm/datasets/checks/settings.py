@@ -43,8 +43,10 @@ def model_settings(cfg: Config) -> ModelSettings:
     model, where = cfg.get('model'), 'model'
     for inner in ('module', 'architecture'):
         # test-time augmentation wraps the model, MMRazor has it as architecture
-        if isinstance(model, dict) and isinstance(model.get(inner), dict):
+        if isinstance(model, dict) and model.get(inner):
             model, where = model[inner], f'{where}.{inner}'
+            if isinstance(model, str):
+                model = Config.fromfile(model).model
     settings = ModelSettings()
     if not isinstance(model, dict):
         return settings

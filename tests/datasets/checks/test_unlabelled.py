@@ -262,3 +262,13 @@ def test_all_labelled_losses_are_not_looked_at(tmp_path):
 
 def test_kinds_are_explained():
     assert {'unlabelled-scored', 'sampler', 'loss-of-unlabelled'} <= set(KINDS)
+
+
+def test_student_of_another_config_file(tmp_path):
+    cfg = partly(tmp_path)
+    (tmp_path / 'student.py').write_text(
+        "model = dict(decode_head=dict(num_classes=4, loss_decode=dict(type='DiceLoss')))")
+    cfg.model = dict(
+        type='MultiResolutionDistill', architecture=str(tmp_path / 'student.py'))
+    [problem] = problems_of(cfg)
+    assert problem.file == 'model.architecture.decode_head.loss_decode'

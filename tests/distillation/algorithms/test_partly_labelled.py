@@ -165,7 +165,8 @@ def test_classmix_takes_the_teachers_classes(channels):
         assert {*whole[changed[k]].tolist()}.isdisjoint(whole[~changed[k]].tolist())
         assert len(whole[changed[k]].unique()) == len(whole.unique()) // 2
     assert found['distill.loss_it'] > 0
-    assert len(model.distiller.teacher_recorders.get_recorder('logits').data_buffer) == 0
+    recorder = model.distiller.teacher_recorders.get_recorder('logits')
+    assert recorder.data_buffer == []
 
 
 @pytest.mark.parametrize('mix', ['CutMix', 'ClassMix'])
