@@ -1,5 +1,5 @@
-"""What surrounds a training: hooks, and the safe reader of checkpoints."""
+"""What surrounds a training: hooks, optimizer wrappers, reading of checkpoints."""
 
-from . import hooks
+from . import hooks, optim
 
-__all__ = ['hooks']
+__all__ = ['hooks', 'optim']

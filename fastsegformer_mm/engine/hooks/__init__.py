@@ -1,5 +1,6 @@
 """Hooks."""
 
+from .channels_last_hook import ChannelsLastHook
 from .check_checkpoint_hook import CheckCheckpointHook
 from .check_dataset_hook import CheckDatasetHook
 from .evaluation_report_hook import EvaluationReportHook
@@ -13,6 +14,7 @@ from .resume_newest_hook import ResumeNewestHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 
 __all__ = [
+    'ChannelsLastHook',
     'CheckCheckpointHook',
     'CheckDatasetHook',
     'EvaluationReportHook',
